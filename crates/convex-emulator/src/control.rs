@@ -1,0 +1,99 @@
+//! The control endpoints `/_emulator/*`: faults, foreign edits and records, from outside.
+//!
+//! They need no key and never meet a fault. They exist for tests and demos on loopback; nothing a
+//! client of a real deployment could call is here.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::{Value as Json, json};
+
+use crate::clock::EmulatorClock;
+use crate::deployment::{Deployment, RunState};
+use crate::envvars::EnvChange;
+use crate::faults::{self, Fault};
+use crate::records::{RequestRecord, Write};
+use crate::tasks::Task;
+use crate::wire::{ApiError, Request, Response};
+
+/// The part of the path that leads here.
+pub const PREFIX: &str = "/_emulator/";
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StateBody {
+    state: RunState,
+}
+
+/// Answers a control request at `now`.
+pub fn handle(
+    deployment: &mut Deployment,
+    clock: &EmulatorClock,
+    now: Timestamp,
+    request: &Request,
+) -> Response {
+    answer(deployment, clock, now, request).unwrap_or_else(Response::from)
+}
+
+fn answer(
+    deployment: &mut Deployment,
+    clock: &EmulatorClock,
+    now: Timestamp,
+    request: &Request,
+) -> Result<Response, ApiError> {
+    let name = request.path.strip_prefix(PREFIX).unwrap_or_default();
+    let ok = |body: Json| Ok(Response::json(200, &body));
+    match (request.method.as_str(), name) {
+        ("GET", "writes") => ok(deployment.writes().iter().map(Write::to_json).collect()),
+        ("GET", "requests") => {
+            ok(deployment.requests().iter().map(RequestRecord::to_json).collect())
+        }
+        ("GET", "tasks") => ok(deployment.tasks().iter().map(task_json).collect()),
+        ("GET", "env") => ok(json!(deployment.env().to_map())),
+        ("GET", "faults") => ok(faults::to_json(deployment.faults())),
+        ("GET", "clock") => ok(json!({
+            "now": now.to_string(),
+            "startedAt": deployment.progress().started_at().to_string(),
+            "realOrigin": clock.real_origin().to_string(),
+            "origin": clock.origin().to_string(),
+            "scale": clock.scale(),
+        })),
+        ("POST", "faults") => {
+            deployment.inject(request.read_json::<Fault>(BODY_BYTES_MAX)?);
+            Ok(Response::empty(200))
+        }
+        ("DELETE", "faults") => {
+            deployment.faults_mut().clear();
+            Ok(Response::empty(200))
+        }
+        ("POST", "env") => {
+            let values = request.read_json::<BTreeMap<String, Option<String>>>(BODY_BYTES_MAX)?;
+            let changes: Vec<EnvChange> =
+                values.into_iter().map(|(name, value)| EnvChange { name, value }).collect();
+            deployment.edit(&changes, now)?;
+            Ok(Response::empty(200))
+        }
+        ("POST", "state") => {
+            deployment.set_run_state(request.read_json::<StateBody>(BODY_BYTES_MAX)?.state);
+            Ok(Response::empty(200))
+        }
+        ("POST", "push") => {
+            deployment.push(now);
+            Ok(Response::empty(200))
+        }
+        _ => Err(ApiError::new(404, "NoSuchControl", format!("there is no {name} here"))),
+    }
+}
+
+fn task_json(task: &Task) -> Json {
+    json!({
+        "id": task.id,
+        "name": task.name,
+        "requestKey": task.request_key,
+        "createdAt": task.created_at.to_string(),
+    })
+}
+
+/// Far more than any control request needs.
+const BODY_BYTES_MAX: usize = 2 << 20;

@@ -1,0 +1,55 @@
+//! A Convex deployment in one process, for tests, demos and dry runs of a rollout.
+//!
+//! It speaks the wire of a real deployment as far as a rollout tool uses it, runs an app whose
+//! health follows a scenario, and can go wrong on demand. It shares no code with the adapter that
+//! talks to it, so that both cannot be wrong in the same way.
+//!
+//! The core has no clock and no sockets: [`wire::handle`] and [`delivery::deliver`] are functions
+//! of a [`Deployment`], a time and a request. [`Emulator`] puts them on a socket.
+//!
+//! ```
+//! use convex_emulator::{Config, Emulator, Fault, FaultKind, Scenario};
+//!
+//! # tokio::runtime::Runtime::new().unwrap().block_on(async {
+//! let scenario = Scenario::builtin("breach").unwrap();
+//! let emulator = Emulator::start(Config { scenario, ..Config::default() }).await?;
+//! emulator.inject(Fault::once("update_environment", FaultKind::CutAfterCommit));
+//! println!("{} {}", emulator.url(), emulator.admin_key());
+//! emulator.stop().await;
+//! # Ok::<(), convex_emulator::EmulatorError>(())
+//! # }).unwrap();
+//! ```
+
+pub mod access;
+pub mod cli;
+pub mod clock;
+mod connection;
+pub mod control;
+pub mod delivery;
+pub mod deployment;
+pub mod emulator;
+mod env_routes;
+pub mod envvars;
+pub mod faults;
+mod function_routes;
+pub mod functions;
+pub mod health;
+mod http;
+pub mod records;
+pub mod scenario;
+pub mod scenario_file;
+pub mod stamps;
+mod system;
+pub mod tasks;
+pub mod value;
+pub mod wire;
+
+pub use clock::EmulatorClock;
+pub use deployment::{Deployment, DeploymentSettings, RunState, SettingsError};
+pub use emulator::{Config, Emulator, EmulatorError};
+pub use envvars::{EnvChange, EnvVarRejected};
+pub use faults::{Fault, FaultKind};
+pub use records::{RequestRecord, Write, WriteOrigin};
+pub use scenario::Scenario;
+pub use scenario_file::ScenarioError;
+pub use tasks::Task;

@@ -1,0 +1,153 @@
+//! Owns the adapter itself: one deployment, effects in, outcomes out.
+//!
+//! Refuses to repeat: each request is sent once, the core decides about another try. Everything that the deployment says
+//! passes the redaction of the key here, before anything else sees it.
+
+use std::fmt;
+use std::sync::atomic::AtomicUsize;
+
+use rollout_core::{Effect, EffectKey, Fault, FaultClass, Outcome};
+use secrecy::SecretString;
+
+use crate::error::{CallError, Stakes};
+use crate::key::KeyReport;
+use crate::target::{self, ConvexError, Target};
+use crate::text::Redaction;
+use crate::transport::{Http, Transport};
+use crate::wire::{self, Call, ErrorBody, FUNCTION_FAILED, Ran, Request, Response, Thrown};
+
+/// A Convex deployment that effects can be performed on.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), rollout_convex::ConvexError> {
+/// use rollout_convex::{Convex, Target};
+///
+/// let deployment = Convex::connect(Target {
+///     name: "prod".into(),
+///     url: "https://happy-otter-123.convex.cloud".into(),
+///     key: "prod:happy-otter-123|…".into(),
+///     timeout: Target::TIMEOUT_DEFAULT,
+/// })?;
+/// let report = deployment.check_key().await;
+/// # Ok(())
+/// # }
+/// ```
+pub struct Convex<T = Http> {
+    pub(crate) name: String,
+    transport: T,
+    redaction: Redaction,
+    warnings: Vec<String>,
+    /// Which spelling of the list path answered last: an index into the candidates of `flags`.
+    pub(crate) list_route: AtomicUsize,
+    /// The same for the update path.
+    pub(crate) set_route: AtomicUsize,
+}
+
+impl Convex<Http> {
+    /// Checks the target and prepares connections; sends nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`ConvexError`] when URL or key cannot be right, or this machine has no root certificates.
+    pub fn connect(target: Target) -> Result<Self, ConvexError> {
+        let checked = target::check(target)?;
+        let transport = Http::new(&checked)?;
+        let mut convex = Self::over(checked.name, checked.key, transport);
+        convex.warnings = checked.warnings;
+        Ok(convex)
+    }
+
+    /// The deployment's origin, without a slash at its end.
+    pub fn url(&self) -> &str {
+        self.transport.url()
+    }
+}
+
+impl<T: Transport> Convex<T> {
+    /// Takes any transport, such as a simulated one. `key` is only used to redact it; the transport presents its own.
+    pub fn over(name: String, key: SecretString, transport: T) -> Self {
+        let (list_route, set_route) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Self { name, transport, redaction: Redaction::new(key), warnings: Vec::new(), list_route, set_route }
+    }
+
+    /// What is allowed but should be known: a key that travels unencrypted, a key for another deployment.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// Performs an effect, trying each request once. `key` is sent as request id.
+    ///
+    /// Cancel safety: a dropped reading changes nothing. A dropped [`Effect::SetFlags`] may or may not have happened;
+    /// performing it again is safe, because it reads first. A dropped [`Effect::Invoke`] may or may not have happened and
+    /// is not safe to repeat: treat it as [`FaultClass::Unknown`]. Takes at most three times the target's timeout for
+    /// flags (a few more on a server that knows none of the paths).
+    pub async fn perform(&self, key: EffectKey, effect: &Effect) -> Outcome {
+        match effect {
+            Effect::Observe(observation) => Outcome::Observed(self.observe(key, observation).await),
+            Effect::SetFlags { changes, purpose: _ } => self.set_flags(key, changes).await,
+            Effect::Invoke { call, pointer, bindings } => self.invoke(key, call, pointer, bindings).await,
+            Effect::FindChangeWindow { .. } => {
+                let reason = "a change window is found in the calendar, not on a deployment";
+                Outcome::Failed(Fault::new(FaultClass::Permanent, None, reason))
+            }
+        }
+    }
+
+    /// Asks what the key may do. Changes nothing and runs no function.
+    ///
+    /// # Errors
+    ///
+    /// A fault as for any reading; [`FaultClass::Permanent`] when the key is refused.
+    pub async fn check_key(&self) -> Result<KeyReport, Fault> {
+        let report = self.send(None, &Call::CheckKey).await;
+        report
+            .and_then(|response| Ok(wire::decode_key(&response)?))
+            .map_err(|error| error.fault(Stakes::Read, &self.name))
+    }
+
+    /// Sends one call once. An HTTP error is an error here, but for the status 560 of a function.
+    pub(crate) async fn send(&self, key: Option<EffectKey>, call: &Call) -> Result<Response, CallError> {
+        let request = wire::encode(call, key);
+        let Request { method, path, .. } = request;
+        let answer = self.transport.send(request).await;
+        let status = answer.as_ref().map_or(0, |response| response.status);
+        tracing::debug!(deployment = self.name, ?method, path, status, "asked the deployment");
+        let response = answer.map_err(|error| self.redacted(error))?;
+        match (response.status, call) {
+            (200..300, _) | (FUNCTION_FAILED, Call::Run { .. }) => Ok(response),
+            (status, _) => {
+                let ErrorBody { code, message } = wire::decode_error(&response);
+                let redact = |text: Option<String>| text.map(|text| self.redaction.apply(text));
+                Err(CallError::Refused { status, body: ErrorBody { code: redact(code), message: redact(message) } })
+            }
+        }
+    }
+
+    /// Runs a function, or a system query, and reads its end.
+    pub(crate) async fn run(&self, key: EffectKey, call: &Call) -> Result<Ran, CallError> {
+        let response = self.send(Some(key), call).await?;
+        let redact = |text| self.redaction.apply(text);
+        Ok(match wire::decode_ran(&response)? {
+            Ran::Returned(value) => Ran::Returned(value.rewritten(&redact)),
+            Ran::Threw(Thrown { line, data }) => {
+                Ran::Threw(Thrown { line: line.map(redact), data: data.map(|data| data.rewritten(&redact)) })
+            }
+        })
+    }
+
+    /// A transport's words come from outside as well: a proxy may be part of them.
+    fn redacted(&self, error: crate::error::TransportError) -> CallError {
+        use crate::error::TransportError::{Lost, NotSent, TimedOut, TooLong};
+        CallError::Transport(match error {
+            NotSent { cause } => NotSent { cause: self.redaction.apply(cause) },
+            Lost { cause } => Lost { cause: self.redaction.apply(cause) },
+            plain @ (TimedOut { .. } | TooLong { .. }) => plain,
+        })
+    }
+}
+
+impl<T> fmt::Debug for Convex<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Convex").field("name", &self.name).field("warnings", &self.warnings).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,147 @@
+//! Owns flags on a deployment: read, compared, written in one atomic batch, proved by reading back.
+//!
+//! Invariants: nothing is sent when every value is as wanted (setting an equal value would rerun every subscription); a
+//! success was read back; an unknown outcome is settled by reading, never by writing again. Duplicate names cannot occur:
+//! changes are a map (the deployment would let the greatest value win, and `true` is greater than `false`).
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+
+use rollout_core::{EffectKey, Fault, FaultClass, FlagName, FlagValues, Outcome};
+
+use crate::convex::Convex;
+use crate::error::{CallError, Stakes};
+use crate::text::clip;
+use crate::transport::Transport;
+use crate::wire::{self, Call, Paths, Ran, WireError};
+
+/// All variables of a deployment by name.
+pub(crate) type Variables = BTreeMap<String, String>;
+
+/// Takes the asked flags out of a snapshot.
+pub(crate) fn values_of(flags: &[FlagName], variables: &Variables) -> FlagValues {
+    flags.iter().map(|flag| (flag.clone(), variables.get(flag.as_str()).cloned())).collect()
+}
+
+impl<T: Transport> Convex<T> {
+    /// Brings flags to the wanted values.
+    pub(crate) async fn set_flags(&self, key: EffectKey, wanted: &BTreeMap<FlagName, String>) -> Outcome {
+        if wanted.is_empty() {
+            return Outcome::FlagsSet { wrote: Vec::new(), already: Vec::new() };
+        }
+        let before = match self.list_variables(key).await {
+            Ok(before) => before,
+            Err(error) => return Outcome::Failed(error.fault(Stakes::Read, &self.name)),
+        };
+        let wrote = differing(wanted, &before);
+        let already = wanted.keys().filter(|flag| !wrote.contains(flag)).cloned().collect();
+        if wrote.is_empty() {
+            return Outcome::FlagsSet { wrote, already };
+        }
+        let changes = wrote.iter().filter_map(|flag| Some((flag.to_string(), wanted.get(flag)?.clone()))).collect();
+        let doubt = match self.write_variables(key, changes).await {
+            Ok(()) => None,
+            Err(error) if error.class(Stakes::Write) == FaultClass::Unknown => Some(error),
+            Err(error) => return Outcome::Failed(error.fault(Stakes::Write, &self.name)),
+        };
+        let after = match self.list_variables(key).await {
+            Ok(after) => after,
+            Err(error) => return Outcome::Failed(self.unread(doubt.as_ref(), &error)),
+        };
+        let wrong = differing(wanted, &after);
+        match wrong.is_empty() {
+            true => Outcome::FlagsSet { wrote, already },
+            false => Outcome::Failed(self.mismatch(doubt.as_ref(), &wrong)),
+        }
+    }
+
+    /// Reads all variables, with whichever spelling the server knows.
+    pub(crate) async fn list_variables(&self, key: EffectKey) -> Result<Variables, CallError> {
+        const CANDIDATES: [Call; 3] = [
+            Call::ListVariables(Paths::Versioned),
+            Call::ListVariables(Paths::Unversioned),
+            Call::QueryVariables,
+        ];
+        let first = self.list_route.load(Ordering::Relaxed);
+        let mut unknown = None;
+        for index in (first..CANDIDATES.len()).chain(0..first) {
+            let listed = match &CANDIDATES[index] {
+                Call::QueryVariables => self.query_variables(key).await,
+                list => self.send(Some(key), list).await.and_then(|response| Ok(wire::decode_variables(&response)?)),
+            };
+            match listed {
+                Err(error) if error.is_unknown_path() => unknown = unknown.or(Some(error)),
+                Err(error) => return Err(error),
+                Ok(variables) => {
+                    self.list_route.store(index, Ordering::Relaxed);
+                    return Ok(variables);
+                }
+            }
+        }
+        Err(unknown.unwrap_or(CallError::Garbled(WireError::Unexpected(VARIABLES))))
+    }
+
+    /// Reads all variables through the system query that the command line uses.
+    async fn query_variables(&self, key: EffectKey) -> Result<Variables, CallError> {
+        match self.run(key, &Call::QueryVariables).await? {
+            Ran::Returned(value) => Ok(wire::decode_queried_variables(value)?),
+            Ran::Threw(_) => Err(CallError::Garbled(WireError::Unexpected(VARIABLES))),
+        }
+    }
+
+    /// Writes one batch. A path that is not known wrote nothing, so the older spelling may be tried.
+    async fn write_variables(&self, key: EffectKey, changes: Variables) -> Result<(), CallError> {
+        const CANDIDATES: [Paths; 2] = [Paths::Versioned, Paths::Unversioned];
+        let first = self.set_route.load(Ordering::Relaxed);
+        let mut unknown = None;
+        for index in (first..CANDIDATES.len()).chain(0..first) {
+            match self.send(Some(key), &Call::SetVariables(CANDIDATES[index], changes.clone())).await {
+                Err(error) if error.is_unknown_path() => unknown = unknown.or(Some(error)),
+                Err(error) => return Err(error),
+                Ok(_) => {
+                    self.set_route.store(index, Ordering::Relaxed);
+                    return Ok(());
+                }
+            }
+        }
+        Err(unknown.unwrap_or(CallError::Garbled(WireError::Unexpected("an answer to a write"))))
+    }
+
+    /// The fault of a write whose result could not be read back.
+    fn unread(&self, doubt: Option<&CallError>, error: &CallError) -> Fault {
+        let (read, name) = (error.reason(&self.name), &self.name);
+        let reason = match doubt {
+            Some(doubt) => format!("{}; reading the flags back failed too: {read}", doubt.reason(name)),
+            None => format!("deployment {name} accepted the write, but reading the flags back failed: {read}"),
+        };
+        Fault::new(FaultClass::Unknown, error.code(), reason)
+    }
+
+    /// The fault of a write after which flags have other values than wanted. Values are not shown: they may be secrets of
+    /// somebody else's.
+    fn mismatch(&self, doubt: Option<&CallError>, wrong: &[FlagName]) -> Fault {
+        let names: Vec<_> = wrong.iter().map(FlagName::as_str).collect();
+        let (names, name) = (clip(&names.join(", "), NAMES_BYTES_MAX), &self.name);
+        let (code, reason) = match doubt {
+            Some(doubt) => {
+                (doubt.code(), format!("{}; read back, without the wanted value: {names}", doubt.reason(name)))
+            }
+            None => {
+                let read = format!("read back right after, these had not the wanted value: {names}");
+                (None, format!("deployment {name} accepted the write, but {read}; is somebody else changing them?"))
+            }
+        };
+        Fault::new(FaultClass::Unknown, code, reason)
+    }
+}
+
+/// The flags whose value is not the wanted one. A variable that is not set differs from every value, the empty one too.
+fn differing(wanted: &BTreeMap<FlagName, String>, variables: &Variables) -> Vec<FlagName> {
+    let differs = |(flag, value): &(&FlagName, &String)| variables.get(flag.as_str()) != Some(*value);
+    wanted.iter().filter(differs).map(|(flag, _)| flag.clone()).collect()
+}
+
+/// What a list should be, in an error.
+const VARIABLES: &str = "a list of environment variables";
+/// Longest list of names in a reason.
+const NAMES_BYTES_MAX: usize = 200;

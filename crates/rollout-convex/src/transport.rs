@@ -1,0 +1,144 @@
+//! Owns the connection: one HTTP client per deployment, with bounds on time and size.
+//!
+//! Refuses proxies from the environment, redirects (they would carry the key elsewhere), retries, and answers longer than
+//! the deployment's own limit, which are dropped while they are read. HTTP/1.1 only: the few requests of a reading gain
+//! nothing from multiplexing, and after a network failure one dead connection must not swallow several requests.
+//!
+//! TLS is rustls with ring and the roots of the operating system (`SSL_CERT_FILE` adds a private one).
+
+use std::error::Error as _;
+use std::io;
+use std::time::Duration;
+
+use reqwest::Url;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::error::TransportError;
+use crate::target::{CheckedTarget, ConvexError};
+use crate::wire::{Method, Request, Response};
+
+/// Carries requests to one deployment and answers back. A simulator brings its own.
+pub trait Transport: Send + Sync {
+    /// Sends one request, once, and reads the whole answer. Adds the `Authorization` header.
+    ///
+    /// Cancel safety: when the future is dropped, the request may or may not have arrived.
+    ///
+    /// # Errors
+    ///
+    /// [`TransportError`] when there is no whole answer; an HTTP error is an answer.
+    fn send(&self, request: Request) -> impl Future<Output = Result<Response, TransportError>> + Send;
+}
+
+/// Carries requests over sockets.
+#[derive(Debug)]
+pub struct Http {
+    client: reqwest::Client,
+    origin: Url,
+    timeout: Duration,
+}
+
+impl Http {
+    /// Prepares connections; opens none.
+    pub(crate) fn new(target: &CheckedTarget) -> Result<Self, ConvexError> {
+        let name = || target.name.clone();
+        let strange = |_| ConvexError::KeyStrange { name: name() };
+        let headers = HeaderMap::from_iter([(AUTHORIZATION, authorization(&target.key).map_err(strange)?)]);
+        // The first to install one wins; whoever it is, from here on there is one.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut builder = reqwest::Client::builder()
+            .default_headers(headers)
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .referer(false)
+            .http1_only()
+            .connect_timeout(CONNECT_TIMEOUT.min(target.timeout))
+            .timeout(target.timeout)
+            .pool_idle_timeout(IDLE_MAX)
+            .pool_max_idle_per_host(crate::functions::CALLS_AT_ONCE_MAX);
+        if target.origin.scheme() == "http" {
+            // No need to read the system's root certificates, nor to fail where there are none.
+            builder = builder.tls_certs_only([]);
+        }
+        let client = builder.build().map_err(|cause| ConvexError::Client { name: name(), cause })?;
+        Ok(Self { client, origin: target.origin.clone(), timeout: target.timeout })
+    }
+
+    /// The deployment's origin, without a slash at its end.
+    pub(crate) fn url(&self) -> &str {
+        self.origin.as_str().trim_end_matches('/')
+    }
+
+    /// Sorts what the client says by one question: can the request have arrived?
+    fn sort(&self, error: &reqwest::Error) -> TransportError {
+        match () {
+            () if error.is_connect() && error.is_timeout() => {
+                TransportError::NotSent { cause: String::from("no connection in time") }
+            }
+            () if error.is_connect() || error.is_builder() => TransportError::NotSent { cause: cause(error) },
+            () if error.is_timeout() => TransportError::TimedOut { after: self.timeout },
+            () => TransportError::Lost { cause: cause(error) },
+        }
+    }
+}
+
+impl Transport for Http {
+    async fn send(&self, request: Request) -> Result<Response, TransportError> {
+        let mut url = self.origin.clone();
+        url.set_path(request.path);
+        let mut builder = match request.method {
+            Method::Get => self.client.get(url),
+            Method::Post => self.client.post(url).body(request.body),
+        };
+        for (name, value) in request.headers {
+            builder = builder.header(name, value);
+        }
+        let mut response = builder.send().await.map_err(|error| self.sort(&error))?;
+        let too_long = TransportError::TooLong { bytes_max: ANSWER_BYTES_MAX };
+        if response.content_length().is_some_and(|bytes| bytes > ANSWER_BYTES_MAX as u64) {
+            return Err(too_long);
+        }
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.sort(&error))? {
+            if body.len() + chunk.len() > ANSWER_BYTES_MAX {
+                return Err(too_long);
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Response { status: response.status().as_u16(), body })
+    }
+}
+
+/// The header with the key, marked so that it is never shown.
+fn authorization(key: &SecretString) -> Result<HeaderValue, reqwest::header::InvalidHeaderValue> {
+    let mut value = HeaderValue::from_str(&format!("Convex {}", key.expose_secret()))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// The innermost cause in calm words.
+fn cause(error: &reqwest::Error) -> String {
+    if error.is_dns() {
+        return String::from("its host name is not known");
+    }
+    let mut innermost: &dyn std::error::Error = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    match innermost.downcast_ref::<io::Error>().map(io::Error::kind) {
+        Some(io::ErrorKind::ConnectionRefused) => String::from("connection refused"),
+        Some(io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) => String::from("connection reset"),
+        Some(io::ErrorKind::UnexpectedEof) => String::from("connection closed"),
+        Some(_) | None if error.source().is_none() => String::from("the connection failed"),
+        Some(_) | None => innermost.to_string(),
+    }
+}
+
+/// Longest time for a connection, TLS included. Nothing has been sent until then.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest time a connection waits for its next request; shorter than load balancers keep theirs, so that few writes meet
+/// a connection that is just being closed.
+const IDLE_MAX: Duration = Duration::from_secs(30);
+/// Longest answer: the 16 MiB of a function's result, and 1 MiB for log lines and escapes.
+const ANSWER_BYTES_MAX: usize = (16 + 1) << 20;

@@ -1,0 +1,410 @@
+//! Owns the bytes: calls to requests, responses to replies. Pure, so that a simulator can carry them without sockets.
+//!
+//! Refuses to guess: a reply that has not the documented shape is a [`WireError`]. The `Authorization` header is never part
+//! of a [`Request`]; the transport adds it, so that requests can be shown. Function arguments are always one object, the
+//! format is always `convex_encoded_json` (wire contract, section 3.4).
+
+use std::collections::BTreeMap;
+
+use rollout_core::EffectKey;
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+
+use crate::key::{KeyReport, Operations};
+use crate::text::useful_line;
+use crate::value::{ConvexValue, ValueError};
+
+/// One thing to ask of a deployment.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Call {
+    /// All environment variables, from one snapshot.
+    ListVariables(Paths),
+    /// The same through the system query, for servers older than August 2025.
+    QueryVariables,
+    /// One atomic batch of sets.
+    SetVariables(Paths, BTreeMap<String, String>),
+    /// A user's function of any type and visibility.
+    Run {
+        /// `dir/module:function`.
+        path: String,
+        /// One object.
+        args: Json,
+    },
+    /// Running, paused, disabled or suspended; works in all of these states.
+    DeploymentState,
+    /// What the key may do.
+    CheckKey,
+}
+
+/// Which spelling of the environment variable paths is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Paths {
+    /// `/api/v1/…`
+    Versioned,
+    /// `/api/…`, which older servers know as well.
+    Unversioned,
+}
+
+/// The method of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// `GET`
+    Get,
+    /// `POST`
+    Post,
+}
+
+/// A request, complete but for `Authorization`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// Its method.
+    pub method: Method,
+    /// The path below the deployment's origin; no call has a query string.
+    pub path: &'static str,
+    /// Header names, in lower case, and values.
+    pub headers: Vec<(&'static str, String)>,
+    /// A JSON body, empty for `GET`.
+    pub body: String,
+}
+
+/// An answer, whatever its status.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Response {
+    /// The HTTP status.
+    pub status: u16,
+    /// The whole body.
+    pub body: Vec<u8>,
+}
+
+/// How a function ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Ran {
+    /// It returned this.
+    Returned(ConvexValue),
+    /// It threw, does not exist, or was not run at all.
+    Threw(Thrown),
+}
+
+/// What is known about a function that failed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Thrown {
+    /// The useful line of the message; `None` where the deployment redacts it.
+    pub line: Option<String>,
+    /// The data of a `ConvexError`.
+    pub data: Option<ConvexValue>,
+}
+
+/// The body of an HTTP error; both parts are absent where the body is empty or not JSON.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct ErrorBody {
+    /// Stable: `BadAdminKey`.
+    #[serde(default)]
+    pub code: Option<String>,
+    /// For people.
+    #[serde(default)]
+    pub message: Option<String>,
+}
+
+/// Why a reply cannot be understood.
+#[derive(Debug, thiserror::Error)]
+pub enum WireError {
+    /// It is no JSON, or has another shape.
+    #[error("the answer is not {expected}")]
+    Shape {
+        /// What was expected.
+        expected: &'static str,
+        /// What the JSON reader says.
+        #[source]
+        cause: serde_json::Error,
+    },
+    /// A value is not in the exact encoding.
+    #[error("the answer holds a value that cannot be decoded")]
+    Value(#[from] ValueError),
+    /// A value is fine, but not what this question is answered with.
+    #[error("the answer is not {0}")]
+    Unexpected(&'static str),
+}
+
+/// Encodes a call; `key` becomes the request id in the deployment's logs.
+pub fn encode(call: &Call, key: Option<EffectKey>) -> Request {
+    let (method, path, body) = match call {
+        Call::ListVariables(Paths::Versioned) => (Method::Get, "/api/v1/list_environment_variables", None),
+        Call::ListVariables(Paths::Unversioned) => (Method::Get, "/api/list_environment_variables", None),
+        Call::SetVariables(paths, changes) => {
+            let path = match paths {
+                Paths::Versioned => "/api/v1/update_environment_variables",
+                Paths::Unversioned => "/api/update_environment_variables",
+            };
+            let changes: Vec<_> = changes.iter().map(|(name, value)| Change { name, value }).collect();
+            (Method::Post, path, Some(serde_json::json!({ "changes": changes })))
+        }
+        Call::QueryVariables => (Method::Post, "/api/query", Some(system_query(VARIABLES_QUERY))),
+        Call::DeploymentState => (Method::Post, "/api/query", Some(system_query(STATE_QUERY))),
+        Call::Run { path, args } => {
+            let body = serde_json::json!({ "path": path, "args": args, "format": FORMAT });
+            (Method::Post, "/api/function", Some(body))
+        }
+        Call::CheckKey => (Method::Get, "/api/check_admin_key", None),
+    };
+    let mut headers = vec![("convex-client", CLIENT.to_owned()), ("user-agent", USER_AGENT.to_owned())];
+    headers.extend(key.map(|key| ("convex-request-id", key.to_string())));
+    headers.extend(body.as_ref().map(|_| ("content-type", String::from("application/json"))));
+    Request { method, path, headers, body: body.map(|body| body.to_string()).unwrap_or_default() }
+}
+
+/// Reads the answer to [`Call::ListVariables`].
+///
+/// # Errors
+///
+/// [`WireError`] when it is not an object of texts.
+pub fn decode_variables(response: &Response) -> Result<BTreeMap<String, String>, WireError> {
+    let body: VariablesBody = parse(response, "a list of environment variables")?;
+    Ok(body.environment_variables)
+}
+
+/// Reads the answer to [`Call::QueryVariables`] from the query's value.
+///
+/// # Errors
+///
+/// [`WireError`] when it is not a list of names and values.
+pub fn decode_queried_variables(value: ConvexValue) -> Result<BTreeMap<String, String>, WireError> {
+    let unexpected = WireError::Unexpected("a list of environment variables");
+    let ConvexValue::List(rows) = value else { return Err(unexpected) };
+    let pairs = rows.into_iter().map(|row| {
+        let ConvexValue::Object(mut fields) = row else { return None };
+        match (fields.remove("name"), fields.remove("value")) {
+            (Some(ConvexValue::Text(name)), Some(ConvexValue::Text(value))) => Some((name, value)),
+            _ => None,
+        }
+    });
+    pairs.collect::<Option<_>>().ok_or(unexpected)
+}
+
+/// Reads the answer to [`Call::DeploymentState`] from the query's value: `running`, `paused` …
+///
+/// # Errors
+///
+/// [`WireError`] when it names no state.
+pub fn decode_state(value: ConvexValue) -> Result<String, WireError> {
+    let ConvexValue::Object(mut fields) = value else { return Err(WireError::Unexpected("a deployment state")) };
+    match fields.remove("state") {
+        Some(ConvexValue::Text(state)) => Ok(state),
+        _ => Err(WireError::Unexpected("a deployment state")),
+    }
+}
+
+/// Reads the answer of a function: a value, or how it failed. Accepts the status 560 of old servers, which the caller
+/// passes on here.
+///
+/// # Errors
+///
+/// [`WireError`] when it is neither a success nor an error as documented.
+pub fn decode_ran(response: &Response) -> Result<Ran, WireError> {
+    let body: RanBody = parse(response, "the result of a function")?;
+    match (body.status, response.status) {
+        (Some(RanStatus::Success), 200..300) => {
+            let value = body.value.ok_or(WireError::Unexpected("the result of a function"))?;
+            Ok(Ran::Returned(ConvexValue::decode(value)?))
+        }
+        (Some(RanStatus::Error), _) | (None, FUNCTION_FAILED) => Ok(Ran::Threw(Thrown {
+            line: body.error_message.as_deref().and_then(useful_line).map(str::to_owned),
+            data: body.error_data.map(ConvexValue::decode).transpose()?,
+        })),
+        (Some(RanStatus::Success) | None, _) => Err(WireError::Unexpected("the result of a function")),
+    }
+}
+
+/// Reads the answer to [`Call::CheckKey`]. Servers older than April 2026 say nothing about operations.
+///
+/// # Errors
+///
+/// [`WireError`] when it is not a success as documented.
+pub fn decode_key(response: &Response) -> Result<KeyReport, WireError> {
+    let body: KeyBody = parse(response, "a report about the key")?;
+    if !body.success {
+        return Err(WireError::Unexpected("a report about a valid key"));
+    }
+    let operations = match body.allowed_ops {
+        None => Operations::NotSaid,
+        Some(names) if names.is_empty() => Operations::All,
+        Some(names) => Operations::Only(names.into_iter().collect()),
+    };
+    Ok(KeyReport { operations, is_read_only: body.is_read_only })
+}
+
+/// Reads the body of an HTTP error; never fails, because proxies answer with pages.
+pub fn decode_error(response: &Response) -> ErrorBody {
+    serde_json::from_slice(&response.body).unwrap_or_default()
+}
+
+fn parse<'a, T: Deserialize<'a>>(response: &'a Response, expected: &'static str) -> Result<T, WireError> {
+    serde_json::from_slice(&response.body).map_err(|cause| WireError::Shape { expected, cause })
+}
+
+fn system_query(path: &str) -> Json {
+    serde_json::json!({ "path": path, "args": {}, "format": FORMAT })
+}
+
+#[derive(Serialize)]
+struct Change<'a> {
+    name: &'a str,
+    value: &'a str,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct VariablesBody {
+    environment_variables: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RanBody {
+    #[serde(default)]
+    status: Option<RanStatus>,
+    #[serde(default, deserialize_with = "present")]
+    value: Option<Json>,
+    #[serde(default)]
+    error_message: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    error_data: Option<Json>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum RanStatus {
+    Success,
+    Error,
+}
+
+/// Tells a null from an absent field: a function may well return null.
+fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Json>, D::Error> {
+    Json::deserialize(deserializer).map(Some)
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct KeyBody {
+    success: bool,
+    #[serde(default)]
+    allowed_ops: Option<Vec<String>>,
+    #[serde(default)]
+    is_read_only: bool,
+}
+
+/// The status with which old servers say that a function failed.
+pub(crate) const FUNCTION_FAILED: u16 = 560;
+/// Exact encoding of values.
+const FORMAT: &str = "convex_encoded_json";
+/// Default export of this system module: all variables. Run by `/api/query`, refused by `/api/function`.
+const VARIABLES_QUERY: &str = "_system/cli/queryEnvironmentVariables";
+/// Tells a paused deployment from a failing one.
+const STATE_QUERY: &str = "_system/frontend/deploymentState:deploymentState";
+/// Name and version; a name without a dash is refused by the server.
+const CLIENT: &str = concat!("rolloutd-", env!("CARGO_PKG_VERSION"));
+/// Stored in the deployment's audit log.
+const USER_AGENT: &str = concat!("rolloutd/", env!("CARGO_PKG_VERSION"));
+
+#[cfg(test)]
+mod tests {
+    use rollout_core::{RolloutId, Seq};
+    use serde_json::json;
+
+    use super::*;
+
+    fn ok(body: &str) -> Response {
+        Response { status: 200, body: body.as_bytes().to_vec() }
+    }
+
+    fn ran(body: &str) -> Ran {
+        decode_ran(&ok(body)).unwrap()
+    }
+
+    #[test]
+    fn requests_are_the_documented_ones() {
+        let key = EffectKey { rollout: RolloutId::FIRST, seq: Seq::FIRST };
+        let changes = BTreeMap::from([("B".to_owned(), "1".to_owned()), ("A".to_owned(), String::new())]);
+        let set = encode(&Call::SetVariables(Paths::Versioned, changes), Some(key));
+        assert_eq!((set.method, set.path), (Method::Post, "/api/v1/update_environment_variables"));
+        assert_eq!(set.body, r#"{"changes":[{"name":"A","value":""},{"name":"B","value":"1"}]}"#);
+        assert!(set.headers.contains(&("convex-request-id", "r1-s1".into())), "{:?}", set.headers);
+        assert!(set.headers.contains(&("content-type", "application/json".into())));
+        assert!(set.headers.contains(&("convex-client", concat!("rolloutd-", env!("CARGO_PKG_VERSION")).into())));
+        assert!(set.headers.iter().all(|(name, _)| *name != "authorization"));
+
+        let list = encode(&Call::ListVariables(Paths::Unversioned), None);
+        assert_eq!((list.method, list.path, list.body.as_str()), (Method::Get, "/api/list_environment_variables", ""));
+        assert!(list.headers.iter().all(|(name, _)| *name != "convex-request-id" && *name != "content-type"));
+
+        let run = encode(&Call::Run { path: "m:f".into(), args: json!({"n": 1}) }, Some(key));
+        assert_eq!(run.path, "/api/function");
+        let body: Json = serde_json::from_str(&run.body).unwrap();
+        assert_eq!(body, json!({"path": "m:f", "args": {"n": 1}, "format": "convex_encoded_json"}));
+    }
+
+    #[test]
+    fn a_function_returns_or_throws() {
+        assert_eq!(ran(r#"{"status":"success","value":5.0}"#), Ran::Returned(ConvexValue::Number(5.0)));
+        assert_eq!(ran(r#"{"status":"success","value":null,"logLines":["[LOG] 'x'"]}"#), Ran::Returned(ConvexValue::Null));
+        let Ran::Threw(thrown) = ran(
+            r#"{"status":"error","errorMessage":"[Request ID: r1-s1] Server Error\nUncaught ConvexError: x\n    at f","errorData":{"why":"x"}}"#,
+        ) else {
+            panic!("it returned")
+        };
+        assert_eq!(thrown.line.as_deref(), Some("Uncaught ConvexError: x"));
+        assert_eq!(thrown.data.unwrap().show(100), r#"{"why":"x"}"#);
+    }
+
+    #[test]
+    fn status_560_of_old_servers_is_a_function_that_failed() {
+        let old = |body: &str| Response { status: 560, body: body.as_bytes().to_vec() };
+        for body in [r#"{"status":"error","errorMessage":"Uncaught Error: boom"}"#, r#"{"errorMessage":"Uncaught Error: boom"}"#] {
+            let Ran::Threw(thrown) = decode_ran(&old(body)).unwrap() else { panic!("it returned") };
+            assert_eq!(thrown.line.as_deref(), Some("Uncaught Error: boom"));
+        }
+        assert!(decode_ran(&old(r#"{"status":"success","value":1.0}"#)).is_err());
+    }
+
+    #[test]
+    fn other_shapes_are_errors_and_not_guesses() {
+        for body in [
+            "", "<html>", "{", "null", "[]", r#"{"status":"success"}"#, r#"{"status":"maybe","value":1}"#,
+            r#"{"value":1}"#, r#"{"status":"success","value":{"$x":1}}"#,
+        ] {
+            assert!(decode_ran(&ok(body)).is_err(), "{body:?} was understood");
+            assert!(decode_variables(&ok(body)).is_err(), "{body:?} was understood");
+            assert!(decode_key(&ok(body)).is_err(), "{body:?} was understood");
+        }
+        assert!(decode_variables(&ok(r#"{"environmentVariables":{"A":1}}"#)).is_err());
+        assert!(decode_key(&ok(r#"{"success":false}"#)).is_err());
+        let rows = ConvexValue::decode(json!([{"name": "A", "value": "1"}, {"name": "B"}])).unwrap();
+        assert!(decode_queried_variables(rows).is_err());
+        assert!(decode_state(ConvexValue::Null).is_err());
+    }
+
+    #[test]
+    fn variables_are_read_from_both_sources() {
+        let listed = decode_variables(&ok(r#"{"environmentVariables":{"A":"","B":"x\ny"}}"#)).unwrap();
+        let rows = json!([{"_id": "j", "_creationTime": 1.0, "name": "A", "value": ""}, {"name": "B", "value": "x\ny"}]);
+        assert_eq!(decode_queried_variables(ConvexValue::decode(rows).unwrap()).unwrap(), listed);
+        assert_eq!(listed.get("A").map(String::as_str), Some(""));
+    }
+
+    #[test]
+    fn keys_may_do_everything_something_or_nobody_knows() {
+        let operations = |body: &str| decode_key(&ok(body)).unwrap().operations;
+        assert_eq!(operations(r#"{"success":true,"allowedOps":[],"isReadOnly":false}"#), Operations::All);
+        assert_eq!(operations(r#"{"success":true}"#), Operations::NotSaid);
+        let some = operations(r#"{"success":true,"allowedOps":["ViewLogs"],"isReadOnly":true}"#);
+        assert_eq!(some, Operations::Only(["ViewLogs".to_owned()].into()));
+    }
+
+    #[test]
+    fn error_bodies_may_be_anything() {
+        let error = |body: &str| decode_error(&ok(body));
+        assert_eq!(error(r#"{"code":"BadAdminKey","message":"no"}"#).code.as_deref(), Some("BadAdminKey"));
+        for body in ["", "<html>500</html>", "[1]", r#"{"code":7}"#] {
+            assert_eq!(error(body), ErrorBody::default(), "{body:?}");
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Owns the port to the outside, made of data: effects out, outcomes in.
+//!
+//! An effect names an absolute target and a stable key. Performing it twice must be harmless; where it is not (a user's
+//! mutation), the plan says so and the core never asks twice.
+
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+use jiff::Timestamp;
+
+use crate::criterion::Unit;
+use crate::id::{EffectKey, FlagName};
+use crate::measurement::{FunctionCall, Probe, Reading};
+use crate::plan::ChangeWindow;
+
+/// An effect that the state still needs, with the name it keeps across crashes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PendingEffect {
+    /// Same before and after a crash.
+    pub key: EffectKey,
+    /// Which deployment it concerns, by the name in the plan.
+    pub deployment: String,
+    /// What to do.
+    pub effect: Effect,
+}
+
+/// Something to do outside.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Look; answered by [`Outcome::Observed`]. Changes nothing.
+    Observe(Observation),
+    /// Bring flags to these values in one atomic batch: read first, write only what differs, write nothing when all are
+    /// equal. Answered by [`Outcome::FlagsSet`].
+    SetFlags {
+        /// Value per flag.
+        changes: BTreeMap<FlagName, String>,
+        /// Whether risk goes up or down.
+        purpose: WritePurpose,
+    },
+    /// Run a function and read one text from its result; answered by [`Outcome::Invoked`]. Never repeated by the shell.
+    Invoke {
+        /// The function; texts in its arguments that equal a binding's name are replaced by its value.
+        call: FunctionCall,
+        /// JSON pointer to the text that is wanted.
+        pointer: String,
+        /// Replacements: `$key`.
+        bindings: BTreeMap<String, String>,
+    },
+    /// Ask the calendar when a change window is open; answered by [`Outcome::ChangeWindowFound`].
+    FindChangeWindow {
+        /// The window as planned.
+        window: ChangeWindow,
+        /// The moment from which on.
+        from: Timestamp,
+    },
+}
+
+/// Whether a write turns flags on or back to safe values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WritePurpose {
+    /// A phase is enabled.
+    Enable,
+    /// A rollback: nothing goes before it.
+    RestoreSafe,
+}
+
+/// What one reading asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Observation {
+    /// Flags to read, all from one snapshot.
+    pub flags: Vec<FlagName>,
+    /// Health sources to ask, each once.
+    pub sources: Vec<SourceQuery>,
+    /// Probes to ask.
+    pub probes: Vec<Probe>,
+    /// Replacements in the arguments of the probes' functions: `$id`.
+    pub bindings: BTreeMap<String, String>,
+}
+
+/// One health source and what is wanted from its result.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SourceQuery {
+    /// Its name in the plan.
+    pub source: String,
+    /// The function that answers.
+    pub call: FunctionCall,
+    /// Values wanted from the one result.
+    pub metrics: Vec<MetricQuery>,
+}
+
+/// One value wanted from a source's result.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MetricQuery {
+    /// The criterion it is for.
+    pub criterion: String,
+    /// JSON pointer (RFC 6901); empty = the whole result.
+    pub pointer: String,
+    /// Decides how the value is read: a list counts as its length under [`Unit::Count`].
+    pub unit: Unit,
+}
+
+/// How an effect ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// A reading; its parts may have failed.
+    Observed(Reading),
+    /// All flags have the wanted values.
+    FlagsSet {
+        /// What this effect wrote.
+        wrote: Vec<FlagName>,
+        /// What had the wanted value before, and was left alone.
+        already: Vec<FlagName>,
+    },
+    /// The function ran.
+    Invoked {
+        /// The text at the pointer.
+        value: String,
+    },
+    /// The next time the window is open: now (`opens` ≤ `from`) or later.
+    ChangeWindowFound {
+        /// When it opens.
+        opens: Timestamp,
+        /// When it closes.
+        closes: Timestamp,
+    },
+    /// The effect did not end well.
+    Failed(Fault),
+}
+
+/// A failure of the outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// What may be done about it.
+    pub class: FaultClass,
+    /// The deployment's own code, where there is one: `BadAdminKey`.
+    pub code: Option<String>,
+    /// One sentence for people, without secrets, at most [`Fault::REASON_BYTES_MAX`] bytes.
+    pub reason: String,
+}
+
+/// What may be done about a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FaultClass {
+    /// Did not happen; may work later.
+    Transient,
+    /// Did not happen, and will not without a person: a wrong key, a value that is refused.
+    Permanent,
+    /// Perhaps it happened: the answer was lost on the way.
+    Unknown,
+}
+
+impl Fault {
+    /// Longest reason that is kept; longer ones are cut.
+    pub const REASON_BYTES_MAX: usize = 600;
+
+    /// Makes a fault, cutting the reason to its bound.
+    pub fn new(class: FaultClass, code: Option<String>, reason: impl Into<String>) -> Self {
+        let mut reason = reason.into();
+        if reason.len() > Self::REASON_BYTES_MAX {
+            let cut =
+                (0..=Self::REASON_BYTES_MAX - 3).rev().find(|at| reason.is_char_boundary(*at));
+            reason.truncate(cut.unwrap_or(0));
+            reason.push('…');
+        }
+        Self { class, code, reason }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_are_cut_at_a_character() {
+        let fault = Fault::new(FaultClass::Transient, None, "ä".repeat(1_000));
+        assert!(fault.reason.len() <= Fault::REASON_BYTES_MAX);
+        assert!(fault.reason.ends_with("ä…"));
+    }
+}

@@ -1,0 +1,191 @@
+//! Owns what is read from a deployment: requests in, answers out, as plain data.
+//!
+//! A [`Reading`] is one look at the world: flag values, one measurement per criterion, answers to probes. It carries its
+//! own failures part by part, so that a health function that throws does not hide a flag that somebody changed.
+
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::criterion::Verdict;
+use crate::effect::Fault;
+use crate::id::{FlagName, PhaseNumber};
+
+/// Flag values as read; `None` = the variable is not set.
+pub type FlagValues = BTreeMap<FlagName, Option<String>>;
+
+/// A function on the deployment and its arguments.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FunctionCall {
+    /// `dir/module:function`.
+    pub path: String,
+    /// One JSON object as text. The plan has checked that it is one.
+    pub args: String,
+}
+
+/// A yes-or-no question to the deployment, with evidence.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Probe {
+    /// What the log calls it: `mode`.
+    pub name: String,
+    /// What is asked.
+    pub kind: ProbeKind,
+}
+
+/// What a probe asks.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ProbeKind {
+    /// Is this environment variable set to something other than the empty text? Its value is never shown.
+    VariableSet(FlagName),
+    /// Does this function answer as expected?
+    Function {
+        /// The function that is asked.
+        call: FunctionCall,
+        /// JSON pointer into its result; empty = the whole result.
+        pointer: String,
+        /// What it should find there.
+        expect: Expectation,
+    },
+}
+
+/// What a probe expects at its pointer.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Expectation {
+    /// Any answer that is not a failure.
+    Answers,
+    /// Exactly this value.
+    Equals(Scalar),
+}
+
+/// A single JSON value that is no list and no object.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Scalar {
+    /// `true` or `false`.
+    Boolean(bool),
+    /// A number; the deployment sends all of them as floats.
+    Number(f64),
+    /// A text.
+    Text(String),
+}
+
+/// One look at the world, part by part.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reading {
+    /// All asked flags from one snapshot, or why they could not be read.
+    pub flags: Result<FlagValues, Fault>,
+    /// One per asked metric.
+    pub measurements: Vec<Measurement>,
+    /// One per asked probe, in the order asked.
+    pub probes: Vec<ProbeAnswer>,
+}
+
+/// One value of one criterion.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Measurement {
+    /// Name of the criterion it is for.
+    pub criterion: String,
+    /// What was found.
+    pub measured: Measured,
+}
+
+/// What was found at a criterion's pointer.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Measured {
+    /// A number, in the criterion's unit; may be NaN or infinite, as the deployment said it.
+    Number(f64),
+    /// A text.
+    Text(String),
+    /// The source answered, but not with a value: null, or nothing at the pointer.
+    Missing(String),
+    /// The source could not be asked, failed, or answered with something that is no value.
+    Failed(String),
+}
+
+/// The answer to one probe.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ProbeAnswer {
+    /// Name of the probe.
+    pub probe: String,
+    /// Whether it found what it expected.
+    pub state: ProbeState,
+    /// What was found, as JSON text for the log, or why it could not be asked. Never the value of a variable.
+    pub found: String,
+}
+
+/// Whether a probe found what it expected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ProbeState {
+    /// Found.
+    Met,
+    /// The deployment answered, and the answer is another one.
+    NotMet,
+    /// Could not be asked: says nothing about the deployment.
+    Failed,
+}
+
+/// Why a reading is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Purpose {
+    /// Before the first phase: flags off, metrics there, no alerts.
+    Baseline,
+    /// Before a phase: its precondition and machine-checked checklist items.
+    Preflight(PhaseNumber),
+    /// Right after a phase's flags were set.
+    Verification(PhaseNumber),
+    /// The watch: in bake windows, and whenever else a rollout is live.
+    Check,
+    /// After a rollback: are the safe values back?
+    Recovery,
+    /// After the last phase.
+    Final,
+    /// Waiting for the smoke test's task to succeed.
+    Smoke,
+}
+
+/// A reading after it was judged; this is what the journal keeps.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JudgedReading {
+    /// Flag values, or why there are none.
+    pub flags: Result<FlagValues, Fault>,
+    /// One per criterion of the plan, in the plan's order.
+    pub judged: Vec<Judged>,
+    /// Answers to probes.
+    pub probes: Vec<ProbeAnswer>,
+    /// The worst verdict; at least `Error` when the flags could not be read.
+    pub verdict: Verdict,
+}
+
+/// One measurement with its verdict.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Judged {
+    /// Name of the criterion.
+    pub criterion: String,
+    /// What was found.
+    pub measured: Measured,
+    /// What that means.
+    pub verdict: Verdict,
+    /// Why, where there is no value to show for it.
+    pub reason: Option<String>,
+}
+
+impl JudgedReading {
+    /// The first reason why this reading shows nothing, in words.
+    pub fn trouble(&self) -> Option<String> {
+        if let Err(fault) = &self.flags {
+            return Some(fault.reason.clone());
+        }
+        let blind = self.judged.iter().find(|judged| !judged.verdict.is_observed())?;
+        let reason = blind.reason.as_deref().unwrap_or(blind.verdict.word());
+        Some(alloc::format!("{}: {reason}", blind.criterion))
+    }
+
+    /// The criteria beyond their alert thresholds.
+    pub fn breaches(&self) -> impl Iterator<Item = &Judged> {
+        self.judged.iter().filter(|judged| judged.verdict == Verdict::Breach)
+    }
+
+    /// The judged measurement of a criterion.
+    pub fn of(&self, criterion: &str) -> Option<&Judged> {
+        self.judged.iter().find(|judged| judged.criterion == criterion)
+    }
+}

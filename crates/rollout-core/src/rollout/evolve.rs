@@ -1,0 +1,462 @@
+//! Owns how one event changes a rollout. Cannot fail: what was decided is true, and the journal is read back through the
+//! very function that applied it live.
+
+use alloc::collections::BTreeMap;
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use jiff::Timestamp;
+
+use super::state::{
+    Bake, Hold, Incident, PhaseState, Rollback, RollbackStage, Rollout, Slot, Smoke, Stage, Status,
+    Watch,
+};
+use crate::cadence::saturating_add;
+use crate::criterion::Verdict;
+use crate::event::{Event, EventKind, HoldReason};
+use crate::id::{PhaseNumber, Seq};
+use crate::measurement::{JudgedReading, ProbeState, Purpose};
+use crate::retry;
+
+impl Rollout {
+    /// A rollout from its first event; `None` for any other event.
+    pub(super) fn from_creation(event: &Event) -> Option<Self> {
+        let EventKind::RolloutCreated { id, plan, digest, url, start_at } = &event.kind else {
+            return None;
+        };
+        let phases = plan.phases.iter().map(|_| PhaseState::new(1)).collect();
+        Some(Self {
+            id: *id,
+            plan: Arc::new((**plan).clone()),
+            digest: digest.clone(),
+            url: url.clone(),
+            created_at: event.at,
+            start_at: *start_at,
+            seq: Seq::FIRST,
+            last_at: event.at,
+            status: Status::Scheduled,
+            baseline_waived: false,
+            baseline_flags: BTreeMap::new(),
+            final_checks_passed: false,
+            abort_ordered: false,
+            holds: Vec::new(),
+            phases,
+            watch: Watch {
+                next_at: None,
+                observing: None,
+                failed: 0,
+                last: None,
+                seen_at: None,
+                resumed: false,
+                well_since_rollback: true,
+            },
+            slot: Slot::asked_by(Seq::FIRST),
+            rollback: None,
+            incidents: Vec::new(),
+            smoke: Smoke::NotStarted,
+        })
+    }
+
+    /// Applies one persisted event. Cannot fail: what was decided is true.
+    pub fn evolve(&mut self, event: &Event) {
+        self.seq = self.seq.next();
+        self.last_at = self.last_at.max(event.at);
+        let at = event.at;
+        match &event.kind {
+            EventKind::RolloutCreated { .. } => {}
+            EventKind::EngineResumed { .. } => self.watch.resumed = true,
+            EventKind::ClockJumped { .. } => {}
+            EventKind::BaselineStarted
+            | EventKind::BaselinePassed
+            | EventKind::FinalChecksStarted
+            | EventKind::FinalChecksPassed
+            | EventKind::RolloutCompleted
+            | EventKind::AbortOrdered
+            | EventKind::RolloutAborted => self.evolve_status(at, &event.kind),
+            EventKind::ReadingStarted { purpose } => {
+                self.watch.observing = Some((self.seq, *purpose))
+            }
+            EventKind::ReadingTaken { purpose, reading } => {
+                self.evolve_reading(at, *purpose, reading)
+            }
+            EventKind::GapRecorded { phase, from, to, cause: _ } => {
+                let policy = self.plan.missed;
+                if let Some(bake) = &mut self.phase_mut(*phase).bake {
+                    bake.add_gap(*from, *to, policy);
+                }
+            }
+            EventKind::CheckpointJudged { phase, offset, verdict, due: _ } => {
+                let bake = self.phase_mut(*phase).bake.as_mut();
+                let mut checkpoints = bake.into_iter().flat_map(|bake| &mut bake.checkpoints);
+                if let Some(checkpoint) =
+                    checkpoints.find(|checkpoint| checkpoint.offset == *offset)
+                {
+                    checkpoint.judged = Some((at, *verdict));
+                }
+            }
+            EventKind::DriftSeen { .. } => {}
+            EventKind::Held { hold } => self.hold(event, hold),
+            EventKind::Released { hold } => self.release(at, hold),
+            EventKind::EffectFailed { fault: _, retry_at } => {
+                self.slot.failed = self.slot.failed.saturating_add(1);
+                self.slot.retry_at = *retry_at;
+                self.slot.stopped = retry_at.is_none();
+            }
+            EventKind::EffectRetried => self.retry_slot(),
+            EventKind::RollbackStarted { .. }
+            | EventKind::FlagsRestored { .. }
+            | EventKind::RestoreLost { .. }
+            | EventKind::RollbackFinished
+            | EventKind::IncidentResolved { .. } => self.evolve_rollback(event),
+            EventKind::SmokeStarted
+            | EventKind::SmokeCreated { .. }
+            | EventKind::SmokePassed
+            | EventKind::SmokeFailed { .. } => self.evolve_smoke(at, &event.kind),
+            EventKind::PhaseStarted { phase }
+            | EventKind::PreflightPassed { phase }
+            | EventKind::PreflightExpired { phase }
+            | EventKind::ItemTicked { phase, .. }
+            | EventKind::PhaseApproved { phase }
+            | EventKind::ChangeWindowFound { phase, .. }
+            | EventKind::EnablingStarted { phase }
+            | EventKind::FlagsSet { phase, .. }
+            | EventKind::BakeStarted { phase }
+            | EventKind::BakeEnded { phase }
+            | EventKind::PhaseCompleted { phase, .. }
+            | EventKind::PhaseSkipped { phase, .. }
+            | EventKind::RetryOrdered { phase } => self.evolve_phase(*phase, event),
+        }
+    }
+
+    fn evolve_status(&mut self, at: Timestamp, kind: &EventKind) {
+        match kind {
+            EventKind::BaselineStarted => {
+                self.status = Status::Baseline;
+                self.read_at(at);
+            }
+            EventKind::BaselinePassed => {
+                self.status = Status::Running;
+                let last = self.watch.last.as_ref();
+                self.baseline_flags =
+                    last.and_then(|(_, _, reading)| reading.flags.clone().ok()).unwrap_or_default();
+            }
+            EventKind::FinalChecksStarted => {
+                self.status = Status::FinalChecks;
+                self.read_at(at);
+            }
+            EventKind::FinalChecksPassed => self.final_checks_passed = true,
+            EventKind::AbortOrdered => self.abort_ordered = true,
+            EventKind::RolloutCompleted => self.end(Status::Completed),
+            EventKind::RolloutAborted => self.end(Status::Aborted),
+            _ => {}
+        }
+    }
+
+    fn end(&mut self, status: Status) {
+        self.status = status;
+        self.watch.next_at = None;
+        self.watch.observing = None;
+        self.abort_ordered = false;
+        self.holds.clear();
+    }
+
+    fn evolve_reading(&mut self, at: Timestamp, purpose: Purpose, reading: &JudgedReading) {
+        self.watch.observing = None;
+        let seen = reading.verdict.is_observed();
+        self.watch.failed = if seen { 0 } else { self.watch.failed.saturating_add(1) };
+        if let (true, Some(number)) =
+            (self.shows_phase(reading), self.baking().map(|(number, _)| number))
+        {
+            if let Some(bake) = &mut self.phase_mut(number).bake {
+                bake.add_observed(at);
+            }
+        }
+        if seen {
+            self.watch.seen_at = Some(at);
+            self.watch.resumed = false;
+        }
+        if matches!(reading.verdict, Verdict::Pass | Verdict::Warn) {
+            self.watch.well_since_rollback = true;
+        }
+        if let Purpose::Verification(number) = purpose {
+            if reading.flags.is_ok() && self.contradicts(number, reading) {
+                let state = self.phase_mut(number);
+                state.verification_failed = state.verification_failed.saturating_add(1);
+            }
+        }
+        self.watch.last = Some((at, purpose, reading.clone()));
+        self.watch.next_at = Some(self.next_reading_after(at, purpose, seen));
+    }
+
+    /// When to look next, after a reading at `at`.
+    fn next_reading_after(&self, at: Timestamp, purpose: Purpose, seen: bool) -> Timestamp {
+        let cadence = &self.plan.cadence;
+        if let Some((_, bake)) = self.baking() {
+            let every = cadence.interval_at(at.duration_since(bake.started_at));
+            let dues =
+                bake.checkpoints.iter().map(|checkpoint| checkpoint.due).chain([bake.ends_at()]);
+            let tick = cadence.next_after(bake.started_at, at);
+            let planned = dues.filter(|due| *due > at).min().map_or(tick, |due| due.min(tick));
+            return match seen {
+                true => planned,
+                false => planned.min(saturating_add(
+                    at,
+                    retry::read_delay(self.watch.failed, self.seed(), every),
+                )),
+            };
+        }
+        let every = match (purpose, &self.plan.smoke) {
+            (Purpose::Smoke, Some(test)) => test.every,
+            (_, _) => cadence.idle(),
+        };
+        let again = match purpose {
+            _ if !seen => retry::read_delay(self.watch.failed, self.seed(), every),
+            Purpose::Verification(number) => retry::read_delay(
+                self.phases[number.index()].verification_failed.max(1),
+                self.seed(),
+                every,
+            ),
+            _ => every,
+        };
+        saturating_add(at, again)
+    }
+
+    fn seed(&self) -> u64 {
+        self.id.get() << 20
+    }
+
+    /// True when a reading says something about the phase in its window: values are there, and the flags are on.
+    pub(super) fn shows_phase(&self, reading: &JudgedReading) -> bool {
+        let Some((number, _)) = self.baking() else { return false };
+        reading.verdict.is_observed() && self.flags_are_on(number, reading)
+    }
+
+    /// True when all flags of a phase were read with their on values.
+    pub(super) fn flags_are_on(&self, number: PhaseNumber, reading: &JudgedReading) -> bool {
+        let (Ok(found), Some(phase)) = (&reading.flags, self.plan.phase(number)) else {
+            return false;
+        };
+        let on = |(flag, change): (_, &crate::FlagChange)| {
+            found.get(flag) == Some(&Some(change.on.clone()))
+        };
+        phase.flags.iter().all(on)
+    }
+
+    /// True when the deployment definitely says something else than a verification expects.
+    pub(super) fn contradicts(&self, number: PhaseNumber, reading: &JudgedReading) -> bool {
+        let flags_differ = reading.flags.is_ok() && !self.flags_are_on(number, reading);
+        flags_differ || reading.probes.iter().any(|answer| answer.state == ProbeState::NotMet)
+    }
+
+    fn hold(&mut self, event: &Event, reason: &HoldReason) {
+        let (since, by) = (event.at, event.actor.to_string());
+        self.holds.push(Hold { reason: reason.clone(), since, by, note: event.note.clone() });
+    }
+
+    fn release(&mut self, at: Timestamp, reason: &HoldReason) {
+        self.holds.retain(|hold| hold.reason != *reason);
+        match reason {
+            HoldReason::Baseline { .. } => self.baseline_waived = true,
+            HoldReason::EffectFailed { .. } => self.retry_slot(),
+            HoldReason::Smoke { .. } => self.smoke = Smoke::NotStarted,
+            HoldReason::Person
+            | HoldReason::Drift { .. }
+            | HoldReason::RolledBack { .. }
+            | HoldReason::Blind { .. }
+            | HoldReason::Missed { .. }
+            | HoldReason::CoverageShort { .. }
+            | HoldReason::ClockJump => {}
+        }
+        if !matches!(reason, HoldReason::Blind { .. }) && self.watch.next_at.is_some() {
+            self.read_at(at);
+        }
+    }
+
+    /// Asks for a reading at `at`; an answer to one that is under way would come from before, and is not waited for.
+    fn read_at(&mut self, at: Timestamp) {
+        self.watch.observing = None;
+        self.watch.next_at = Some(at);
+    }
+
+    fn retry_slot(&mut self) {
+        self.slot =
+            Slot { seq: self.seq, failed: self.slot.failed, retry_at: None, stopped: false };
+        if let Some(number) = self.current() {
+            let state = self.phase_mut(number);
+            if state.stage == Stage::Gated {
+                state.window = None;
+            }
+        }
+    }
+
+    fn evolve_rollback(&mut self, event: &Event) {
+        let at = event.at;
+        match &event.kind {
+            EventKind::RollbackStarted { phases, restore, cause, incident } => {
+                for number in phases {
+                    self.phase_mut(*number).stage = Stage::RollingBack;
+                }
+                self.incidents.push(Incident {
+                    number: *incident,
+                    opened_at: at,
+                    phases: phases.clone(),
+                    cause: cause.clone(),
+                    restored_at: None,
+                    resolved: None,
+                });
+                let (phases, restore) = (phases.clone(), restore.clone());
+                self.rollback = Some(Rollback {
+                    phases,
+                    restore,
+                    stage: RollbackStage::Writing,
+                    incident: *incident,
+                });
+                self.slot = Slot::asked_by(self.seq);
+                if !matches!(self.status, Status::Baseline | Status::Scheduled) {
+                    self.status = Status::Running;
+                }
+                self.smoke = Smoke::NotStarted;
+                self.final_checks_passed = false;
+                self.watch.well_since_rollback = false;
+                self.watch.next_at.get_or_insert(saturating_add(at, self.plan.cadence.idle()));
+            }
+            EventKind::FlagsRestored { .. } => {
+                self.set_rollback(RollbackStage::ReadingBack, Stage::Recovering);
+                self.read_at(at);
+            }
+            EventKind::RestoreLost { retry_at } => {
+                self.set_rollback(RollbackStage::Writing, Stage::RollingBack);
+                self.slot = Slot {
+                    seq: self.seq,
+                    failed: self.slot.failed.saturating_add(1),
+                    retry_at: Some(*retry_at),
+                    stopped: false,
+                };
+            }
+            EventKind::RollbackFinished => {
+                if let Some(done) = self.rollback.take() {
+                    for number in done.phases {
+                        self.phase_mut(number).stage = Stage::RolledBack;
+                    }
+                }
+                for incident in
+                    self.incidents.iter_mut().filter(|incident| incident.restored_at.is_none())
+                {
+                    incident.restored_at = Some(at);
+                }
+            }
+            EventKind::IncidentResolved { incident } => {
+                let by = event.actor.to_string();
+                let note = event.note.clone().unwrap_or_default();
+                let mut known = self.incidents.iter_mut();
+                if let Some(found) = known.find(|found| found.number == *incident) {
+                    found.resolved = Some((at, by, note));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn set_rollback(&mut self, stage: RollbackStage, of_phases: Stage) {
+        let Some(rollback) = &mut self.rollback else { return };
+        rollback.stage = stage;
+        for number in rollback.phases.clone() {
+            self.phase_mut(number).stage = of_phases;
+        }
+    }
+
+    fn evolve_smoke(&mut self, at: Timestamp, kind: &EventKind) {
+        match kind {
+            EventKind::SmokeStarted => {
+                self.smoke = Smoke::Creating { run: self.seq };
+                self.slot = Slot::asked_by(self.seq);
+            }
+            EventKind::SmokeCreated { id } => {
+                self.smoke = Smoke::Waiting { id: id.clone(), since: at };
+                let every =
+                    self.plan.smoke.as_ref().map_or(self.plan.cadence.idle(), |test| test.every);
+                self.read_at(saturating_add(at, every));
+            }
+            EventKind::SmokePassed => self.smoke = Smoke::Passed,
+            EventKind::SmokeFailed { .. } => self.smoke = Smoke::Failed,
+            _ => {}
+        }
+    }
+
+    fn evolve_phase(&mut self, number: PhaseNumber, event: &Event) {
+        let (at, seq) = (event.at, self.seq);
+        let plan = Arc::clone(&self.plan);
+        let state = self.phase_mut(number);
+        match &event.kind {
+            EventKind::PhaseStarted { .. } | EventKind::PreflightExpired { .. } => {
+                state.stage = Stage::Preflight;
+                self.read_at(at);
+            }
+            EventKind::PreflightPassed { .. } => {
+                state.stage = Stage::Gated;
+                state.preflight_at = Some(at);
+                self.slot = Slot::asked_by(seq);
+            }
+            EventKind::ItemTicked { item, .. } => {
+                state.ticked.insert(item.clone(), event.actor.to_string());
+            }
+            EventKind::PhaseApproved { .. } => {
+                state.approved_by.insert(event.actor.to_string());
+            }
+            EventKind::ChangeWindowFound { opens, closes, .. } => {
+                state.window = Some((*opens, *closes))
+            }
+            EventKind::EnablingStarted { .. } => {
+                state.stage = Stage::Enabling;
+                self.slot = Slot::asked_by(seq);
+            }
+            EventKind::FlagsSet { .. } => {
+                state.stage = Stage::Verifying;
+                self.read_at(at);
+            }
+            EventKind::BakeStarted { .. } => {
+                state.stage = Stage::Baking;
+                state.bake = plan.phase(number).map(|phase| Bake::new(phase, at));
+                self.watch.next_at = Some(self.next_reading_after(at, Purpose::Check, true));
+            }
+            EventKind::BakeEnded { .. } => state.stage = Stage::Concluding,
+            EventKind::PhaseCompleted { coverage, how, .. } => {
+                state.stage = Stage::Completed;
+                state.completed = Some((*coverage, *how));
+            }
+            EventKind::PhaseSkipped { why, .. } => {
+                state.stage = Stage::Skipped;
+                state.skipped_why = Some(why.clone());
+            }
+            EventKind::RetryOrdered { .. } => {
+                *state = PhaseState::new(state.attempt.saturating_add(1))
+            }
+            _ => {}
+        }
+    }
+
+    fn phase_mut(&mut self, number: PhaseNumber) -> &mut PhaseState {
+        let named = self.phases.get_mut(number.index());
+        named.expect("events name phases of the plan they were decided under")
+    }
+}
+
+impl Slot {
+    /// A fresh effect, asked for by event `seq`.
+    fn asked_by(seq: Seq) -> Self {
+        Self { seq, failed: 0, retry_at: None, stopped: false }
+    }
+}
+
+impl Rollout {
+    /// Names of phases' flags that are on by this rollout's own doing, for people.
+    pub fn flags_on(&self) -> Vec<String> {
+        let on = self.plan.phases.iter().zip(&self.phases).filter(|(_, state)| {
+            state.stage.is_exposed()
+                || state.stage.is_rolling_back()
+                || state.stage == Stage::Completed
+        });
+        on.flat_map(|(phase, _)| phase.flags.keys().map(ToString::to_string)).collect()
+    }
+}

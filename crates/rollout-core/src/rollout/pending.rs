@@ -1,0 +1,213 @@
+//! Owns what the state still needs: effects and the next deadline. Both are derived, never stored, so that starting and
+//! resuming are the same path.
+
+use alloc::collections::BTreeMap;
+use alloc::string::ToString;
+use alloc::vec::Vec;
+
+use jiff::Timestamp;
+
+use super::state::{PhaseState, Rollout, SlotUse, Smoke, Stage, Status};
+use crate::effect::{Effect, MetricQuery, Observation, PendingEffect, SourceQuery, WritePurpose};
+use crate::event::HoldReason;
+use crate::id::{FlagName, Seq};
+use crate::measurement::{Expectation, Probe, ProbeKind, Purpose, Scalar};
+use crate::plan::{Phase, Proof};
+
+impl Rollout {
+    /// The effects this state still needs, with stable keys. Same answer before and after a crash.
+    pub fn pending(&self) -> Vec<PendingEffect> {
+        let slot = self.slot_effect().map(|effect| (self.slot.seq, effect));
+        let watch = self
+            .watch
+            .observing
+            .map(|(seq, purpose)| (seq, Effect::Observe(self.observation(purpose))));
+        let named = |(seq, effect): (Seq, Effect)| PendingEffect {
+            key: self.key(seq),
+            deployment: self.plan.deployment.clone(),
+            effect,
+        };
+        slot.into_iter().chain(watch).map(named).collect()
+    }
+
+    /// When [`crate::Input::DeadlineReached`] is due, if ever. May lie in the past: then it is due now.
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        let start = (self.status == Status::Scheduled).then_some(self.start_at);
+        let reading = self.watch.next_at.filter(|_| self.watch.observing.is_none());
+        let retry = self.slot.retry_at.filter(|_| self.may_retry());
+        [start, reading, retry, self.gate_deadline()].into_iter().flatten().min()
+    }
+
+    /// True when the effect in the slot may be tried again: an enabling waits for a hold to end, a rollback never does.
+    pub(super) fn may_retry(&self) -> bool {
+        match self.slot_use() {
+            Some(SlotUse::Restore) => true,
+            Some(SlotUse::Enable(_) | SlotUse::FindWindow(_) | SlotUse::Smoke) => !self.is_held(),
+            None => false,
+        }
+    }
+
+    /// The opening of the change window when nothing else is waited for; otherwise its end, after which the next one must
+    /// be found.
+    fn gate_deadline(&self) -> Option<Timestamp> {
+        let number =
+            self.current().filter(|_| self.status == Status::Running && !self.is_held())?;
+        let (phase, state) = self.phase(number)?;
+        let (opens, closes) = state.window.filter(|_| state.stage == Stage::Gated)?;
+        Some(if self.people_are_done(phase, state) { opens } else { closes })
+    }
+
+    fn slot_effect(&self) -> Option<Effect> {
+        if self.slot.retry_at.is_some() || self.slot.stopped {
+            return None;
+        }
+        match self.slot_use()? {
+            SlotUse::Restore => {
+                let changes = self.rollback.as_ref()?.restore.clone();
+                Some(Effect::SetFlags { changes, purpose: WritePurpose::RestoreSafe })
+            }
+            SlotUse::Enable(number) => {
+                let flags = &self.plan.phase(number)?.flags;
+                let changes =
+                    flags.iter().map(|(flag, change)| (flag.clone(), change.on.clone())).collect();
+                Some(Effect::SetFlags { changes, purpose: WritePurpose::Enable })
+            }
+            SlotUse::FindWindow(number) => {
+                let window = self.plan.phase(number)?.change_window.clone()?;
+                Some(Effect::FindChangeWindow { window, from: self.last_at })
+            }
+            SlotUse::Smoke => {
+                let test = self.plan.smoke.as_ref()?;
+                let Smoke::Creating { run } = self.smoke else { return None };
+                Some(Effect::Invoke {
+                    call: test.create.clone(),
+                    pointer: test.id_pointer.clone(),
+                    bindings: BTreeMap::from([("$key".to_string(), self.key(run).to_string())]),
+                })
+            }
+        }
+    }
+
+    fn observation(&self, purpose: Purpose) -> Observation {
+        Observation {
+            flags: self.plan.flags(),
+            sources: self.source_queries(),
+            probes: self.probes(purpose),
+            bindings: match &self.smoke {
+                Smoke::Waiting { id, .. } => BTreeMap::from([("$id".to_string(), id.clone())]),
+                Smoke::NotStarted | Smoke::Creating { .. } | Smoke::Passed | Smoke::Failed => {
+                    BTreeMap::new()
+                }
+            },
+        }
+    }
+
+    fn source_queries(&self) -> Vec<SourceQuery> {
+        let queries = self.plan.sources.iter().map(|(source, call)| {
+            let wanted = self.plan.criteria.iter().filter(|criterion| criterion.source == *source);
+            let metrics = wanted.map(|criterion| MetricQuery {
+                criterion: criterion.name.clone(),
+                pointer: criterion.pointer.clone(),
+                unit: criterion.unit,
+            });
+            SourceQuery { source: source.clone(), call: call.clone(), metrics: metrics.collect() }
+        });
+        queries.filter(|query| !query.metrics.is_empty()).collect()
+    }
+
+    fn probes(&self, purpose: Purpose) -> Vec<Probe> {
+        match purpose {
+            Purpose::Preflight(number) => {
+                self.plan.phase(number).map(|phase| self.preflight_probes(phase))
+            }
+            Purpose::Verification(number) => {
+                self.plan.phase(number).map(|phase| phase.verify.clone())
+            }
+            Purpose::Final => Some(self.final_probes()),
+            Purpose::Smoke => Some(self.smoke_probe().into_iter().collect()),
+            Purpose::Baseline | Purpose::Check | Purpose::Recovery => None,
+        }
+        .unwrap_or_default()
+    }
+
+    fn preflight_probes(&self, phase: &Phase) -> Vec<Probe> {
+        let precondition = phase.only_when.iter().map(|precondition| precondition.probe.clone());
+        let items = self.plan.items_before(phase).filter_map(|item| match &item.proof {
+            Proof::Machine(probe) => {
+                Some(Probe { name: item.name.clone(), kind: probe.kind.clone() })
+            }
+            Proof::Person | Proof::ThresholdsSet => None,
+        });
+        precondition.chain(items).collect()
+    }
+
+    /// Everything that completed phases had verified must still be so at the end.
+    fn final_probes(&self) -> Vec<Probe> {
+        let done = self
+            .plan
+            .phases
+            .iter()
+            .zip(&self.phases)
+            .filter(|(_, state)| state.stage == Stage::Completed);
+        done.flat_map(|(phase, _)| phase.verify.iter().cloned()).collect()
+    }
+
+    fn smoke_probe(&self) -> Option<Probe> {
+        let test = self.plan.smoke.as_ref()?;
+        let kind = ProbeKind::Function {
+            call: test.poll.clone(),
+            pointer: test.state_pointer.clone(),
+            expect: Expectation::Equals(Scalar::Text(test.success.clone())),
+        };
+        Some(Probe { name: test.name.clone(), kind })
+    }
+
+    /// Why the next reading would be taken, as things stand.
+    pub(super) fn purpose(&self) -> Purpose {
+        if let Some(rollback) = &self.rollback {
+            return match rollback.stage {
+                super::RollbackStage::ReadingBack => Purpose::Recovery,
+                super::RollbackStage::Writing => Purpose::Check,
+            };
+        }
+        let held = self.is_held_beyond_blindness();
+        match self.status {
+            Status::Baseline if !held => Purpose::Baseline,
+            Status::FinalChecks if matches!(self.smoke, Smoke::Waiting { .. }) => Purpose::Smoke,
+            Status::FinalChecks if !held && !self.final_checks_passed => Purpose::Final,
+            Status::Running => {
+                match self.current().map(|number| (number, self.phases[number.index()].stage)) {
+                    Some((number, Stage::Preflight)) if !held => Purpose::Preflight(number),
+                    Some((number, Stage::Verifying)) => Purpose::Verification(number),
+                    Some(_) | None => Purpose::Check,
+                }
+            }
+            Status::Scheduled
+            | Status::Baseline
+            | Status::FinalChecks
+            | Status::Completed
+            | Status::Aborted => Purpose::Check,
+        }
+    }
+
+    /// Being blind is no reason to look less closely.
+    pub(super) fn is_held_beyond_blindness(&self) -> bool {
+        self.holds.iter().any(|hold| !matches!(hold.reason, HoldReason::Blind { .. }))
+    }
+
+    /// True when every item before a phase is ticked and every approval is given.
+    pub(super) fn people_are_done(&self, phase: &Phase, state: &PhaseState) -> bool {
+        let mut people = self.plan.items_before(phase).filter(|item| item.proof == Proof::Person);
+        let ticked = people.all(|item| state.ticked.contains_key(&item.name));
+        ticked && state.approved_by.len() >= usize::from(phase.approvals)
+    }
+
+    /// The value that puts a flag back.
+    pub(super) fn safe_value(&self, flag: &FlagName) -> Option<&str> {
+        self.plan
+            .phases
+            .iter()
+            .find_map(|phase| phase.flags.get(flag))
+            .map(|change| change.safe.as_str())
+    }
+}

@@ -1,0 +1,356 @@
+//! Owns what a reading means: verdicts, drift, gaps, checkpoints, and what each purpose makes of it.
+//!
+//! Order matters and is the same for every reading: it is recorded; a breach starts the rollback at once; drift is told;
+//! then the purpose is served.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::state::{RollbackStage, Rollout, Stage, Status};
+use super::step::Step;
+use super::{GAP_INTERVALS, VERIFICATION_TRIES_MAX};
+use crate::cadence::saturating_add;
+use crate::criterion::Verdict;
+use crate::event::{EventKind, GapCause, HoldReason, RollbackCause};
+use crate::id::{FlagName, PhaseNumber};
+use crate::measurement::{Judged, JudgedReading, Measured, ProbeState, Purpose, Reading};
+use crate::plan::{MissedPolicy, Plan};
+use crate::retry;
+
+/// What a flag should be, at one moment of a rollout.
+enum Expected<'a> {
+    /// The phase's own value.
+    On(&'a str),
+    /// Not set, or its safe value.
+    Off(&'a str),
+    /// Being written; anything goes.
+    Any,
+}
+
+impl Step {
+    pub(super) fn reading_ended(&mut self, purpose: Purpose, reading: Reading) {
+        let reading = judge(&self.state.plan, reading);
+        self.record_gap(&reading);
+        self.emit(EventKind::ReadingTaken {
+            purpose,
+            reading: alloc::boxed::Box::new(reading.clone()),
+        });
+        if reading.verdict.is_observed() {
+            self.release(|reason| matches!(reason, HoldReason::Blind { .. }));
+        }
+        if self.breach(&reading) {
+            return;
+        }
+        self.tell_drift(&reading);
+        self.judge_checkpoints(&reading);
+        match purpose {
+            Purpose::Baseline => self.baseline(&reading),
+            Purpose::Preflight(number) => self.preflight(number, &reading),
+            Purpose::Verification(number) => self.verification(number, &reading),
+            Purpose::Recovery => self.recovery(&reading),
+            Purpose::Final => self.final_reading(&reading),
+            Purpose::Smoke => self.smoke_reading(&reading),
+            Purpose::Check => {}
+        }
+    }
+
+    /// Before a reading is recorded: what lies between it and the last one that showed the phase.
+    fn record_gap(&mut self, reading: &JudgedReading) {
+        let Some((phase, bake)) = self.state.baking() else { return };
+        if !self.state.shows_phase(reading) {
+            return;
+        }
+        let interval =
+            self.state.plan.cadence.interval_at(bake.covered_until.duration_since(bake.started_at));
+        let unseen = self.now.duration_since(bake.covered_until);
+        if unseen <= interval.saturating_mul(GAP_INTERVALS) {
+            return;
+        }
+        let (from, to) = (bake.covered_until, saturating_add(self.now, -interval));
+        let last = self.state.watch.last.as_ref();
+        let cause = match last.map(|(_, _, reading)| reading) {
+            _ if self.state.watch.resumed && self.state.watch.failed == 0 => GapCause::EngineDown,
+            Some(last) if last.verdict.is_observed() && !self.state.flags_are_on(phase, last) => {
+                GapCause::Drift
+            }
+            Some(last) => last.trouble().map_or(GapCause::EngineDown, GapCause::Unreadable),
+            None => GapCause::EngineDown,
+        };
+        self.emit(EventKind::GapRecorded { phase, from, to, cause });
+    }
+
+    /// Starts the rollback of a breach. True when one was started.
+    fn breach(&mut self, reading: &JudgedReading) -> bool {
+        let Some(worst) = reading.breaches().next() else { return false };
+        let Some(phase) = self.breach_target() else { return false };
+        let cause = breach_cause(&self.state.plan, worst);
+        self.roll_back(vec![phase], cause, None);
+        true
+    }
+
+    /// The phase that a breach rolls back: the exposed one, between phases the one completed last. While a rollback is
+    /// under way, and until the system was seen well after it, a breach is its echo and not a new one.
+    fn breach_target(&self) -> Option<PhaseNumber> {
+        let state = &self.state;
+        let quiet = state.rollback.is_some() || !state.watch.well_since_rollback;
+        (!quiet).then(|| state.latest_on())?
+    }
+
+    fn tell_drift(&mut self, reading: &JudgedReading) {
+        let Ok(found) = &reading.flags else { return };
+        if self.state.baseline_flags.is_empty() {
+            return;
+        }
+        let mut drifts = Vec::new();
+        for (number, phase) in self.state.plan.numbered() {
+            for flag in phase.flags.keys() {
+                let value = found.get(flag).cloned().flatten();
+                let expected = match self.state.expected(number, flag) {
+                    Expected::On(on) if value.as_deref() != Some(on) => Some(on.to_string()),
+                    Expected::Off(safe) if value.as_deref().is_some_and(|value| value != safe) => {
+                        Some(safe.to_string())
+                    }
+                    Expected::On(_) | Expected::Off(_) | Expected::Any => continue,
+                };
+                drifts.push((flag.clone(), expected, value));
+            }
+        }
+        for (flag, expected, found) in drifts {
+            if !self.state.is_held_by(&HoldReason::Drift { flag: flag.clone() }) {
+                self.emit(EventKind::DriftSeen { flag: flag.clone(), expected, found });
+                self.hold(HoldReason::Drift { flag });
+            }
+        }
+    }
+
+    /// Settles every checkpoint that is due, by this reading and once and for all.
+    fn judge_checkpoints(&mut self, reading: &JudgedReading) {
+        if !self.state.shows_phase(reading) {
+            return;
+        }
+        let Some((phase, bake)) = self.state.baking() else { return };
+        let open = bake
+            .checkpoints
+            .iter()
+            .filter(|checkpoint| checkpoint.judged.is_none() && checkpoint.due <= self.now);
+        let due: Vec<_> = open.map(|checkpoint| (checkpoint.offset, checkpoint.due)).collect();
+        for (offset, due) in due {
+            self.emit(EventKind::CheckpointJudged { phase, offset, due, verdict: reading.verdict });
+            let late = self.now.duration_since(due) > self.state.plan.grace;
+            if late && self.state.plan.missed == MissedPolicy::Hold {
+                self.hold(HoldReason::Missed { phase, offset });
+            }
+        }
+    }
+
+    fn baseline(&mut self, reading: &JudgedReading) {
+        if self.state.status != Status::Baseline || !reading.verdict.is_observed() {
+            return;
+        }
+        let Ok(found) = &reading.flags else { return };
+        let on = |flag: &FlagName| match (self.state.safe_value(flag), found.get(flag)) {
+            (Some(safe), Some(Some(value))) => {
+                (value != safe).then(|| format!("{flag} is {value:?}, not {safe:?}"))
+            }
+            (Some(_), Some(None) | None) | (None, _) => None,
+        };
+        let flags_on = self.state.plan.flags().iter().find_map(on);
+        let unwell = reading.judged.iter().find(|judged| judged.verdict != Verdict::Pass);
+        let unwell = unwell
+            .filter(|judged| judged.verdict == Verdict::Breach || !self.state.baseline_waived);
+        let unwell = unwell.map(|judged| judged_words(&self.state.plan, judged));
+        match flags_on.or(unwell) {
+            Some(why) => self.hold(HoldReason::Baseline { why }),
+            None => self.emit(EventKind::BaselinePassed),
+        }
+    }
+
+    fn preflight(&mut self, phase: PhaseNumber, reading: &JudgedReading) {
+        let Some((planned, state)) = self.state.phase(phase) else { return };
+        if state.stage != Stage::Preflight {
+            return;
+        }
+        let mut answers = reading.probes.iter();
+        if let Some(precondition) = &planned.only_when {
+            match answers.next().map(|answer| answer.state) {
+                Some(ProbeState::Met) => {}
+                Some(ProbeState::NotMet) => {
+                    let why = precondition.otherwise.clone();
+                    return self.emit(EventKind::PhaseSkipped { phase, why });
+                }
+                Some(ProbeState::Failed) | None => return,
+            }
+        }
+        let items_met = answers.all(|answer| answer.state == ProbeState::Met);
+        let well = reading.verdict.is_observed() && reading.breaches().next().is_none();
+        if items_met && well {
+            self.emit(EventKind::PreflightPassed { phase });
+        }
+    }
+
+    fn verification(&mut self, phase: PhaseNumber, reading: &JudgedReading) {
+        let Some((_, state)) = self.state.phase(phase) else { return };
+        if state.stage != Stage::Verifying {
+            return;
+        }
+        if self.state.contradicts(phase, reading) {
+            if state.verification_failed >= VERIFICATION_TRIES_MAX {
+                let cause = self.contradiction(phase, reading);
+                self.roll_back(vec![phase], cause, None);
+            }
+            return;
+        }
+        let all_met = reading.probes.iter().all(|answer| answer.state == ProbeState::Met);
+        if all_met && reading.verdict.is_observed() {
+            self.emit(EventKind::BakeStarted { phase });
+            self.judge_checkpoints(reading);
+        }
+    }
+
+    fn contradiction(&self, phase: PhaseNumber, reading: &JudgedReading) -> RollbackCause {
+        if let Some(answer) =
+            reading.probes.iter().find(|answer| answer.state == ProbeState::NotMet)
+        {
+            return RollbackCause::Verification {
+                what: answer.probe.clone(),
+                found: answer.found.clone(),
+            };
+        }
+        let flags = self.state.plan.phase(phase).into_iter().flat_map(|phase| &phase.flags);
+        let found = reading.flags.as_ref().ok();
+        let value = |flag: &FlagName| found.and_then(|found| found.get(flag)).cloned().flatten();
+        let wrong = flags.map(|(flag, change)| (flag, change, value(flag)));
+        let mut wrong =
+            wrong.filter(|(_, change, value)| value.as_deref() != Some(change.on.as_str()));
+        let (what, found) = wrong.next().map_or_else(Default::default, |(flag, _, value)| {
+            (flag.to_string(), value.unwrap_or_else(|| "not set".to_string()))
+        });
+        RollbackCause::Verification { what, found }
+    }
+
+    fn recovery(&mut self, reading: &JudgedReading) {
+        let Some(rollback) = &self.state.rollback else { return };
+        let Ok(found) = &reading.flags else { return };
+        if rollback.stage != RollbackStage::ReadingBack {
+            return;
+        }
+        let back = rollback
+            .restore
+            .iter()
+            .all(|(flag, safe)| found.get(flag) == Some(&Some(safe.clone())));
+        match back {
+            true => self.emit(EventKind::RollbackFinished),
+            false => {
+                let delay = retry::write_delay(
+                    self.state.slot.failed.saturating_add(1),
+                    self.state.id.get(),
+                );
+                self.emit(EventKind::RestoreLost { retry_at: saturating_add(self.now, delay) });
+            }
+        }
+    }
+
+    fn final_reading(&mut self, reading: &JudgedReading) {
+        let all_met = reading.probes.iter().all(|answer| answer.state == ProbeState::Met);
+        let well = reading.verdict.is_observed() && reading.breaches().next().is_none();
+        if all_met && well && !self.state.is_held() {
+            self.emit(EventKind::FinalChecksPassed);
+        }
+    }
+
+    fn smoke_reading(&mut self, reading: &JudgedReading) {
+        let (Some(since), Some(test)) = (self.state.smoke_since(), &self.state.plan.smoke) else {
+            return;
+        };
+        let answer = reading.probes.first();
+        let found = answer.map(|answer| answer.found.clone()).unwrap_or_default();
+        let failed =
+            test.failure.iter().any(|state| found == format!("{state:?}") || found == *state);
+        let late = self.now.duration_since(since) >= test.timeout;
+        match answer.map(|answer| answer.state) {
+            Some(ProbeState::Met) => self.emit(EventKind::SmokePassed),
+            Some(ProbeState::NotMet) if failed => self.stop_smoke(format!("ended as {found}")),
+            Some(_) | None if late => {
+                self.stop_smoke(format!("no success in time; last answer {found}"))
+            }
+            Some(_) | None => {}
+        }
+    }
+}
+
+impl Rollout {
+    /// The phase that a rollback without further words means.
+    pub(super) fn latest_on(&self) -> Option<PhaseNumber> {
+        let completed = || self.phases.iter().rposition(|state| state.stage == Stage::Completed);
+        self.exposed().or_else(|| completed().and_then(PhaseNumber::from_index))
+    }
+
+    fn expected<'a>(&'a self, number: PhaseNumber, flag: &FlagName) -> Expected<'a> {
+        let Some((phase, state)) = self.phase(number) else { return Expected::Any };
+        let Some(change) = phase.flags.get(flag) else { return Expected::Any };
+        match state.stage {
+            Stage::Pending
+            | Stage::Preflight
+            | Stage::Gated
+            | Stage::Skipped
+            | Stage::RolledBack => Expected::Off(&change.safe),
+            Stage::Baking | Stage::Concluding | Stage::Completed => Expected::On(&change.on),
+            Stage::Enabling | Stage::Verifying | Stage::RollingBack | Stage::Recovering => {
+                Expected::Any
+            }
+        }
+    }
+}
+
+/// Gives every criterion of the plan its verdict, in the plan's order.
+fn judge(plan: &Plan, reading: Reading) -> JudgedReading {
+    let Reading { flags, measurements, probes } = reading;
+    let judged = plan.criteria.iter().map(|criterion| {
+        let found = measurements.iter().find(|measurement| measurement.criterion == criterion.name);
+        let not_measured = || Measured::Failed("was not measured".to_string());
+        let measured = found.map_or_else(not_measured, |measurement| measurement.measured.clone());
+        let (verdict, reason) = criterion.judge(&measured);
+        Judged { criterion: criterion.name.clone(), measured, verdict, reason }
+    });
+    let judged: Vec<Judged> = judged.collect();
+    let counted = judged.iter().zip(&plan.criteria).filter(|(_, criterion)| criterion.is_judged());
+    let worst = counted.map(|(judged, _)| judged.verdict).max().unwrap_or(Verdict::NoData);
+    let verdict = if flags.is_err() { worst.max(Verdict::Error) } else { worst };
+    JudgedReading { flags, judged, probes, verdict }
+}
+
+fn breach_cause(plan: &Plan, judged: &Judged) -> RollbackCause {
+    let criterion = plan.criteria.iter().find(|criterion| criterion.name == judged.criterion);
+    let alert = criterion
+        .and_then(|criterion| criterion.alert.as_ref())
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    RollbackCause::Breach { criterion: judged.criterion.clone(), value: shown(plan, judged), alert }
+}
+
+/// A judged value in words, for a hold: `alert_count is 2, target = 0`.
+fn judged_words(plan: &Plan, judged: &Judged) -> String {
+    let criterion = plan.criteria.iter().find(|criterion| criterion.name == judged.criterion);
+    let target = criterion
+        .and_then(|criterion| criterion.target.as_ref())
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    format!("{} is {}, target {target}", judged.criterion, shown(plan, judged))
+}
+
+/// A judged value with its unit, or the reason why there is none.
+pub(crate) fn shown(plan: &Plan, judged: &Judged) -> String {
+    let unit = plan
+        .criteria
+        .iter()
+        .find(|criterion| criterion.name == judged.criterion)
+        .map(|criterion| criterion.unit);
+    match (&judged.measured, unit) {
+        (Measured::Number(value), Some(unit)) => unit.show(*value),
+        (Measured::Number(value), None) => value.to_string(),
+        (Measured::Text(text), _) => text.clone(),
+        (Measured::Missing(reason) | Measured::Failed(reason), _) => reason.clone(),
+    }
+}

@@ -1,0 +1,298 @@
+//! Owns one decision: a copy of the state, the events so far, and the rules by which a rollout goes on by itself.
+//!
+//! Each event is applied to the copy as soon as it is decided, so the next rule sees what is true after it. `advance` asks
+//! for the next automatic event until there is none; it is bounded.
+
+use alloc::collections::BTreeMap;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::state::{Rollout, Smoke, Stage, Status};
+use super::{GAP_INTERVALS, PREFLIGHT_VALID};
+use crate::cadence::saturating_add;
+use crate::event::{Event, EventKind, HoldReason, HowCompleted, RollbackCause};
+use crate::id::{FlagName, IncidentNumber, PhaseNumber};
+use crate::input::{Actor, Input, Rejection};
+
+/// Most automatic events of one decision: a whole plan of skipped phases fits, an endless loop does not.
+const ADVANCES_MAX: usize = 1_000;
+
+/// One decision under way.
+pub(super) struct Step {
+    pub(super) state: Rollout,
+    pub(super) now: Timestamp,
+    events: Vec<Event>,
+}
+
+impl Step {
+    pub(super) fn new(rollout: &Rollout, now: Timestamp) -> Self {
+        Self { now: now.max(rollout.last_at), state: rollout.clone(), events: Vec::new() }
+    }
+
+    pub(super) fn run(mut self, input: Input) -> Result<Vec<Event>, Rejection> {
+        match input {
+            Input::Ordered(order) => self.order(order)?,
+            Input::DeadlineReached => {}
+            Input::EffectEnded { key, outcome } => {
+                if !self.effect_ended(key, outcome)? {
+                    return Ok(Vec::new());
+                }
+            }
+            Input::EngineResumed { last_seen } => self.engine_resumed(last_seen),
+            Input::ClockJumped { by } => self.clock_jumped(by),
+        }
+        self.advance();
+        Ok(self.events)
+    }
+
+    /// Records an event of the engine's own.
+    pub(super) fn emit(&mut self, kind: EventKind) {
+        self.push(Actor::Engine, None, kind);
+    }
+
+    /// Records an event that a person caused.
+    pub(super) fn emit_for(&mut self, actor: &str, reason: &str, kind: EventKind) {
+        self.push(Actor::Person(actor.to_string()), Some(reason.to_string()), kind);
+    }
+
+    fn push(&mut self, actor: Actor, note: Option<String>, kind: EventKind) {
+        let event = Event { at: self.now, actor, note, kind };
+        self.state.evolve(&event);
+        self.events.push(event);
+    }
+
+    /// Holds the rollout unless this very hold is there already.
+    pub(super) fn hold(&mut self, reason: HoldReason) {
+        if !self.state.is_held_by(&reason) {
+            self.emit(EventKind::Held { hold: reason });
+        }
+    }
+
+    /// Ends every hold that `ends` picks, in the engine's name.
+    pub(super) fn release(&mut self, ends: impl Fn(&HoldReason) -> bool) {
+        let reasons: Vec<_> =
+            self.state.holds.iter().map(|hold| hold.reason.clone()).filter(|r| ends(r)).collect();
+        for hold in reasons {
+            self.emit(EventKind::Released { hold });
+        }
+    }
+
+    fn engine_resumed(&mut self, last_seen: Timestamp) {
+        if self.state.status.is_terminal() {
+            return;
+        }
+        self.emit(EventKind::EngineResumed { last_seen });
+        let once = self
+            .state
+            .plan
+            .smoke
+            .as_ref()
+            .is_some_and(|test| test.repeat == crate::SmokeRepeat::Never);
+        if once
+            && matches!(self.state.smoke, Smoke::Creating { .. })
+            && self.state.slot.retry_at.is_none()
+        {
+            let why = "rolloutd stopped while its function was called; nobody knows whether it ran"
+                .to_string();
+            self.stop_smoke(why);
+        }
+    }
+
+    /// The smoke test needs a person.
+    pub(super) fn stop_smoke(&mut self, why: String) {
+        self.emit(EventKind::SmokeFailed { why: why.clone() });
+        self.hold(HoldReason::Smoke { why });
+    }
+
+    fn clock_jumped(&mut self, by: SignedDuration) {
+        if self.state.status.is_terminal() {
+            return;
+        }
+        self.emit(EventKind::ClockJumped { by });
+        if by.is_negative() {
+            self.hold(HoldReason::ClockJump);
+        }
+    }
+
+    /// Starts the rollback of these phases. One step with the judgement that asks for it; nothing stands in its way.
+    pub(super) fn roll_back(
+        &mut self,
+        phases: Vec<PhaseNumber>,
+        cause: RollbackCause,
+        by: Option<(&str, &str)>,
+    ) {
+        let named = phases.iter().filter_map(|number| self.state.plan.phase(*number));
+        let flags = named.flat_map(|phase| phase.flags.iter());
+        let restore: BTreeMap<FlagName, String> =
+            flags.map(|(flag, change)| (flag.clone(), change.safe.clone())).collect();
+        let opened = u32::try_from(self.state.incidents.len()).unwrap_or(u32::MAX);
+        let incident = IncidentNumber::new(opened.saturating_add(1))
+            .expect("one more than something is not zero");
+        let kind = EventKind::RollbackStarted { phases, restore, cause, incident };
+        match by {
+            Some((actor, reason)) => self.emit_for(actor, reason, kind),
+            None => self.emit(kind),
+        }
+        self.hold(HoldReason::RolledBack { incident });
+    }
+
+    /// Goes on by the plan's rules until nothing more happens by itself.
+    fn advance(&mut self) {
+        for _ in 0..ADVANCES_MAX {
+            let Some(kind) = self.next_automatic() else { return };
+            match kind {
+                EventKind::Held { hold } => self.hold(hold),
+                kind => self.emit(kind),
+            }
+        }
+        unreachable!("a rollout advanced {ADVANCES_MAX} times in one decision");
+    }
+
+    /// The next event that follows from the state and the time alone.
+    fn next_automatic(&self) -> Option<EventKind> {
+        let state = &self.state;
+        if let Some(kind) = self.retry_due().or_else(|| self.blind()) {
+            return Some(kind);
+        }
+        if state.rollback.is_none() {
+            if state.abort_ordered {
+                return Some(EventKind::RolloutAborted);
+            }
+            if let Some(kind) = self.next_stage() {
+                return Some(kind);
+            }
+        }
+        let due =
+            state.watch.observing.is_none() && state.watch.next_at.is_some_and(|at| at <= self.now);
+        due.then(|| EventKind::ReadingStarted { purpose: state.purpose() })
+    }
+
+    fn retry_due(&self) -> Option<EventKind> {
+        let due =
+            self.state.slot.retry_at.is_some_and(|at| at <= self.now) && self.state.may_retry();
+        (due || self.window_is_over()).then_some(EventKind::EffectRetried)
+    }
+
+    /// True when a change window closed before the other gates opened: the next one must be found.
+    fn window_is_over(&self) -> bool {
+        let current = self
+            .state
+            .current()
+            .filter(|_| self.state.status == Status::Running && !self.state.is_held());
+        let state = current.and_then(|number| self.state.phases.get(number.index()));
+        state.is_some_and(|state| {
+            state.stage == Stage::Gated
+                && state.window.is_some_and(|(_, closes)| closes <= self.now)
+        })
+    }
+
+    /// Says aloud when nothing has been seen for too long while a flag is on.
+    fn blind(&self) -> Option<EventKind> {
+        let state = &self.state;
+        let exposed = state.exposed().is_some()
+            || state.phases.iter().any(|phase| phase.stage == Stage::Completed);
+        if !exposed
+            || state.watch.failed == 0
+            || state.status.is_terminal()
+            || state.rollback.is_some()
+        {
+            return None;
+        }
+        if state.holds.iter().any(|hold| matches!(hold.reason, HoldReason::Blind { .. })) {
+            return None;
+        }
+        let limit = self.interval().saturating_mul(GAP_INTERVALS);
+        let blind = self.now.duration_since(state.watch.seen_at?) > limit;
+        let why = state.watch.last.as_ref().and_then(|(_, _, reading)| reading.trouble());
+        let why = why.unwrap_or_else(|| "no reading".to_string());
+        blind.then_some(EventKind::Held { hold: HoldReason::Blind { why } })
+    }
+
+    /// The planned time between two readings at this moment.
+    pub(super) fn interval(&self) -> SignedDuration {
+        let cadence = &self.state.plan.cadence;
+        let elapsed = self.state.baking().map(|(_, bake)| self.now.duration_since(bake.started_at));
+        elapsed.map_or(cadence.idle(), |elapsed| cadence.interval_at(elapsed))
+    }
+
+    fn next_stage(&self) -> Option<EventKind> {
+        let state = &self.state;
+        let held = state.is_held();
+        match state.status {
+            Status::Scheduled => (state.start_at <= self.now).then_some(EventKind::BaselineStarted),
+            Status::Running if held => None,
+            Status::Running => match state.current() {
+                Some(number) => self.next_of_phase(number),
+                None => Some(EventKind::FinalChecksStarted),
+            },
+            Status::FinalChecks if held => None,
+            Status::FinalChecks => self.next_of_final_checks(),
+            Status::Baseline | Status::Completed | Status::Aborted => None,
+        }
+    }
+
+    fn next_of_phase(&self, phase: PhaseNumber) -> Option<EventKind> {
+        let (planned, state) = self.state.phase(phase)?;
+        match state.stage {
+            Stage::Pending => Some(EventKind::PhaseStarted { phase }),
+            Stage::Gated => self.next_of_gated(phase),
+            Stage::Baking => {
+                state.bake.as_ref()?.is_done().then_some(EventKind::BakeEnded { phase })
+            }
+            Stage::Concluding => {
+                let coverage = state.bake.as_ref()?.coverage();
+                if coverage < self.state.plan.coverage_min {
+                    return Some(EventKind::Held { hold: HoldReason::CoverageShort { phase } });
+                }
+                let ticked = planned.after.iter().all(|item| state.ticked.contains_key(&item.name));
+                let how = HowCompleted::Kept;
+                ticked.then_some(EventKind::PhaseCompleted { phase, coverage, how })
+            }
+            Stage::Preflight
+            | Stage::Enabling
+            | Stage::Verifying
+            | Stage::Completed
+            | Stage::Skipped
+            | Stage::RollingBack
+            | Stage::Recovering
+            | Stage::RolledBack => None,
+        }
+    }
+
+    /// Enables when all gates are open at this moment, and what the preflight saw still counts.
+    fn next_of_gated(&self, phase: PhaseNumber) -> Option<EventKind> {
+        let (planned, state) = self.state.phase(phase)?;
+        let in_window = match (&planned.change_window, state.window) {
+            (None, _) => true,
+            (Some(_), Some((opens, closes))) => opens <= self.now && self.now < closes,
+            (Some(_), None) => false,
+        };
+        if !(self.state.people_are_done(planned, state) && in_window) {
+            return None;
+        }
+        let fresh =
+            state.preflight_at.is_some_and(|at| self.now <= saturating_add(at, PREFLIGHT_VALID));
+        let well = self.state.watch.last.as_ref().is_some_and(|(_, _, reading)| {
+            reading.flags.is_ok()
+                && reading.verdict.is_observed()
+                && reading.breaches().next().is_none()
+        });
+        Some(match fresh && well {
+            true => EventKind::EnablingStarted { phase },
+            false => EventKind::PreflightExpired { phase },
+        })
+    }
+
+    fn next_of_final_checks(&self) -> Option<EventKind> {
+        if !self.state.final_checks_passed {
+            return None;
+        }
+        match (&self.state.plan.smoke, &self.state.smoke) {
+            (None, _) | (Some(_), Smoke::Passed) => Some(EventKind::RolloutCompleted),
+            (Some(_), Smoke::NotStarted) => Some(EventKind::SmokeStarted),
+            (Some(_), Smoke::Creating { .. } | Smoke::Waiting { .. } | Smoke::Failed) => None,
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! Owns the answer to "what is it waiting for?", in words. A live rollout that waits for nothing is a defect, and
+//! [`Rollout::is_stuck`] finds it.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::fmt;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::state::{Rollout, SlotUse, Smoke, Stage, Status};
+use crate::event::HoldReason;
+use crate::id::PhaseNumber;
+use crate::measurement::{ProbeState, Purpose};
+use crate::plan::Proof;
+
+/// One thing that a rollout waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// An effect that is being performed.
+    Effect {
+        /// What.
+        what: String,
+    },
+    /// A moment.
+    Until {
+        /// When.
+        at: Timestamp,
+        /// What happens then.
+        what: String,
+    },
+    /// A person.
+    Person {
+        /// What they are asked for, and the command for it.
+        what: String,
+    },
+}
+
+impl Rollout {
+    /// Everything it waits for, the most telling first. Never empty for a live rollout.
+    pub fn waits(&self) -> Vec<Wait> {
+        let mut waits: Vec<Wait> =
+            self.holds.iter().map(|hold| self.hold_wait(&hold.reason)).collect();
+        waits.extend(self.slot_wait());
+        if !self.is_held() {
+            waits.extend(self.gate_waits());
+        }
+        if let Some((number, bake)) = self.baking() {
+            let what = format!("the bake window of phase {number} ends");
+            waits.push(Wait::Until { at: bake.ends_at(), what });
+        }
+        if self.status == Status::Scheduled {
+            waits.push(Wait::Until { at: self.start_at, what: "the rollout starts".to_string() });
+        }
+        match (self.watch.observing, self.watch.next_at) {
+            (Some((_, purpose)), _) => {
+                waits.push(Wait::Effect { what: format!("reading: {}", purpose.words()) })
+            }
+            (None, Some(at)) => {
+                waits.push(Wait::Until {
+                    at,
+                    what: format!("next reading: {}", self.purpose().words()),
+                });
+            }
+            (None, None) => {}
+        }
+        waits
+    }
+
+    /// True when a live rollout has neither a pending effect nor a deadline nor a person to wait for.
+    pub fn is_stuck(&self) -> bool {
+        !self.status.is_terminal()
+            && self.pending().is_empty()
+            && self.next_deadline().is_none()
+            && self.holds.is_empty()
+    }
+
+    fn hold_wait(&self, reason: &HoldReason) -> Wait {
+        let id = self.id;
+        let way_out = match reason {
+            HoldReason::Blind { .. } => {
+                return Wait::Effect {
+                    what: format!("a reading that shows something ({})", reason.words()),
+                };
+            }
+            HoldReason::RolledBack { incident } => {
+                let open =
+                    self.incidents.iter().any(|i| i.number == *incident && i.resolved.is_none());
+                match open {
+                    true => format!(
+                        "`rolloutctl incident resolve {id} {incident} --reason …`, then retry, skip or abort"
+                    ),
+                    false => format!("`rolloutctl retry {id}`, `skip` or `abort`"),
+                }
+            }
+            HoldReason::CoverageShort { .. } => format!("`rolloutctl promote {id}` or `rollback`"),
+            HoldReason::Drift { .. } => {
+                format!("set it back, then `rolloutctl resume {id}`; or `rollback`")
+            }
+            HoldReason::Person
+            | HoldReason::Baseline { .. }
+            | HoldReason::EffectFailed { .. }
+            | HoldReason::Missed { .. }
+            | HoldReason::ClockJump
+            | HoldReason::Smoke { .. } => format!("`rolloutctl resume {id} --reason …`"),
+        };
+        Wait::Person { what: format!("{}; {way_out}", reason.words()) }
+    }
+
+    fn slot_wait(&self) -> Option<Wait> {
+        let what = match self.slot_use()? {
+            SlotUse::Restore => "the safe values to be written".to_string(),
+            SlotUse::Enable(number) => format!("the flags of phase {number} to be written"),
+            SlotUse::FindWindow(number) => {
+                format!("the change window of phase {number} to be found")
+            }
+            SlotUse::Smoke => "the smoke test to start".to_string(),
+        };
+        match (self.slot.retry_at, self.slot.stopped) {
+            (Some(at), _) => Some(Wait::Until { at, what: format!("next try: {what}") }),
+            (None, false) => Some(Wait::Effect { what }),
+            (None, true) => None,
+        }
+    }
+
+    fn gate_waits(&self) -> Vec<Wait> {
+        let Some(number) = self.current().filter(|_| self.status == Status::Running) else {
+            return Vec::new();
+        };
+        match self.phases[number.index()].stage {
+            Stage::Preflight => self.preflight_waits(number),
+            Stage::Gated => self.open_gates(number),
+            Stage::Concluding => self.unticked_after(number),
+            Stage::Pending
+            | Stage::Enabling
+            | Stage::Verifying
+            | Stage::Baking
+            | Stage::Completed
+            | Stage::Skipped
+            | Stage::RollingBack
+            | Stage::Recovering
+            | Stage::RolledBack => Vec::new(),
+        }
+    }
+
+    fn preflight_waits(&self, number: PhaseNumber) -> Vec<Wait> {
+        let Some((_, Purpose::Preflight(of), reading)) = &self.watch.last else {
+            return Vec::new();
+        };
+        let unmet =
+            reading.probes.iter().filter(|answer| *of == number && answer.state != ProbeState::Met);
+        let said = unmet.map(|answer| Wait::Effect {
+            what: format!(
+                "`{}` to hold before phase {number}; found {}",
+                answer.probe, answer.found
+            ),
+        });
+        said.collect()
+    }
+
+    /// What keeps a gated phase from being enabled. Empty = nothing but a look at the watch.
+    pub(super) fn open_gates(&self, number: PhaseNumber) -> Vec<Wait> {
+        let Some((phase, state)) = self.phase(number) else { return Vec::new() };
+        let id = self.id;
+        let items = self.plan.items_before(phase).filter(|item| item.proof == Proof::Person);
+        let unticked =
+            items.filter(|item| !state.ticked.contains_key(&item.name)).map(|item| Wait::Person {
+                what: format!(
+                    "{} (`rolloutctl check {id} {} --phase {number} --reason …`)",
+                    item.text, item.name
+                ),
+            });
+        let mut waits: Vec<Wait> = unticked.collect();
+        let missing = usize::from(phase.approvals).saturating_sub(state.approved_by.len());
+        if missing > 0 {
+            let what = format!(
+                "{missing} approval(s) of phase {number} (`rolloutctl approve {id} --phase {number} --reason …`)"
+            );
+            waits.push(Wait::Person { what });
+        }
+        if let Some((opens, _)) = state.window.filter(|(opens, _)| self.last_at < *opens) {
+            waits.push(Wait::Until {
+                at: opens,
+                what: format!("the change window of phase {number} opens"),
+            });
+        }
+        waits
+    }
+
+    /// Items after enabling that nobody has ticked yet.
+    pub(super) fn unticked_after(&self, number: PhaseNumber) -> Vec<Wait> {
+        let Some((phase, state)) = self.phase(number) else { return Vec::new() };
+        let unticked = phase.after.iter().filter(|item| !state.ticked.contains_key(&item.name));
+        let id = self.id;
+        let asked = unticked.map(|item| Wait::Person {
+            what: format!(
+                "{} (`rolloutctl check {id} {} --phase {number} --reason …`)",
+                item.text, item.name
+            ),
+        });
+        asked.collect()
+    }
+
+    /// The smoke test's end, when it is awaited.
+    pub(super) fn smoke_since(&self) -> Option<Timestamp> {
+        match &self.smoke {
+            Smoke::Waiting { since, .. } => Some(*since),
+            Smoke::NotStarted | Smoke::Creating { .. } | Smoke::Passed | Smoke::Failed => None,
+        }
+    }
+}
+
+impl Purpose {
+    /// The purpose in words.
+    pub fn words(self) -> String {
+        match self {
+            Self::Baseline => "baseline".to_string(),
+            Self::Preflight(number) => format!("preflight of phase {number}"),
+            Self::Verification(number) => format!("verification of phase {number}"),
+            Self::Check => "check".to_string(),
+            Self::Recovery => "read-back after rollback".to_string(),
+            Self::Final => "final checks".to_string(),
+            Self::Smoke => "smoke test".to_string(),
+        }
+    }
+}
+
+impl fmt::Display for Wait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Effect { what } => f.write_str(what),
+            Self::Until { at, what } => write!(f, "{what} at {at}"),
+            Self::Person { what } => write!(f, "a person: {what}"),
+        }
+    }
+}
+
+/// A checkpoint's label: `T+6h`, `T+1h30m`.
+pub(crate) fn offset_label(offset: SignedDuration) -> String {
+    let minutes = offset.as_mins();
+    let (hours, rest) = (minutes / 60, minutes % 60);
+    match (hours, rest, offset.as_secs() % 60) {
+        (0, 0, seconds) => format!("T+{seconds}s"),
+        (0, rest, _) => format!("T+{rest}m"),
+        (hours, 0, _) => format!("T+{hours}h"),
+        (hours, rest, _) => format!("T+{hours}h{rest}m"),
+    }
+}

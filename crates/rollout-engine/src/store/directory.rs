@@ -1,0 +1,202 @@
+//! Owns the store's directory: who may use it, which format it has, and what a crash left lying about in it.
+//!
+//! Refuses a directory that another process holds or that a later version wrote, before anything in it is changed.
+//! Files: `format` (the format as text), `lock` (held by a running daemon, with its pid), `anchor` (the witness),
+//! `quarantine/` (what was moved aside), and sled's own `db`, `conf`, `snap.*` and `blobs/`.
+
+use std::fs::{self, DirBuilder, File, TryLockError};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::process;
+
+use super::StoreError;
+
+/// What had to be put right before the store could be opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Repair {
+    /// A snapshot that a crash left half-written was removed. Nothing is lost: it is rebuilt from the log.
+    HalfSnapshotRemoved {
+        /// Its file name.
+        name: String,
+    },
+    /// The database could not be opened with its snapshot, so that was moved aside and rebuilt from the log.
+    SnapshotQuarantined {
+        /// Where it is now.
+        to: PathBuf,
+    },
+    /// The witness was missing or unreadable and was started anew: this once, a lost tail could not be noticed.
+    WitnessRestarted,
+}
+
+/// A store directory that this process holds.
+#[derive(Debug)]
+pub(super) struct Directory {
+    path: PathBuf,
+    /// Holds the lock for as long as it is open.
+    _lock: File,
+}
+
+impl Directory {
+    /// Creates `path` if need be (mode 0700), checks its format and takes its lock.
+    pub(super) fn claim(path: &Path) -> Result<Self, StoreError> {
+        create(path)?;
+        check_format(path)?;
+        let lock = lock(path)?;
+        Ok(Self { path: path.to_owned(), _lock: lock })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Removes snapshots that were being written when the process died; with one of them, sled never opens again.
+    pub(super) fn remove_half_snapshots(&self) -> Result<Vec<Repair>, StoreError> {
+        let mut repairs = Vec::new();
+        for name in self.snapshots()?.into_iter().filter(|name| name.ends_with(".generating")) {
+            fs::remove_file(self.path.join(&name))
+                .map_err(StoreError::io("remove a half-written snapshot"))?;
+            repairs.push(Repair::HalfSnapshotRemoved { name });
+        }
+        Ok(repairs)
+    }
+
+    /// Moves all snapshots to `quarantine/<n>/`; `None` when there are none.
+    pub(super) fn quarantine_snapshots(&self) -> Result<Option<Repair>, StoreError> {
+        let names = self.snapshots()?;
+        if names.is_empty() {
+            return Ok(None);
+        }
+        let moving = "move a damaged snapshot aside";
+        let to = (1_u32..)
+            .map(|n| self.path.join("quarantine").join(n.to_string()))
+            .find(|to| !to.exists())
+            .ok_or_else(|| StoreError::unreadable("quarantine/ is full"))?;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&to)
+            .map_err(StoreError::io(moving))?;
+        for name in names {
+            fs::rename(self.path.join(&name), to.join(&name)).map_err(StoreError::io(moving))?;
+        }
+        self.sync()?;
+        Ok(Some(Repair::SnapshotQuarantined { to }))
+    }
+
+    /// Refuses blobs: sled never syncs them, so whatever is in one may be lost.
+    pub(super) fn check_no_blobs(&self) -> Result<(), StoreError> {
+        let blobs = self.path.join("blobs");
+        let mut entries = match fs::read_dir(blobs) {
+            Ok(entries) => entries,
+            Err(missing) if missing.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(StoreError::io("list blobs/")(error)),
+        };
+        if entries.next().is_some() {
+            return Err(StoreError::unreadable("blobs/ is not empty, and blobs are never synced"));
+        }
+        Ok(())
+    }
+
+    /// Marks the directory as being of this build's format, durably. Written last, once the store is complete.
+    pub(super) fn write_format(&self) -> Result<(), StoreError> {
+        let path = self.path.join(FORMAT_FILE);
+        if path.exists() {
+            return Ok(());
+        }
+        let writing = "write the store format";
+        let draft = self.path.join("format.new");
+        let mut file = File::create(&draft).map_err(StoreError::io(writing))?;
+        file.write_all(format!("{FORMAT_WORDS}{FORMAT}\n").as_bytes())
+            .map_err(StoreError::io(writing))?;
+        file.sync_all().map_err(StoreError::io(writing))?;
+        fs::rename(&draft, &path).map_err(StoreError::io(writing))?;
+        self.sync()
+    }
+
+    /// Makes names in the directory durable.
+    pub(super) fn sync(&self) -> Result<(), StoreError> {
+        sync_directory(&self.path)
+    }
+
+    fn snapshots(&self) -> Result<Vec<String>, StoreError> {
+        let listing = "list the store directory";
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.path).map_err(StoreError::io(listing))? {
+            let entry = entry.map_err(StoreError::io(listing))?;
+            if let Some(name) = entry.file_name().to_str().filter(|name| name.starts_with("snap."))
+            {
+                names.push(name.to_owned());
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+}
+
+fn create(path: &Path) -> Result<(), StoreError> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let creating = "create the store directory";
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(StoreError::io(creating))?;
+    match path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        Some(parent) => sync_directory(parent),
+        None => sync_directory(Path::new(".")),
+    }
+}
+
+fn sync_directory(path: &Path) -> Result<(), StoreError> {
+    File::open(path)
+        .and_then(|directory| directory.sync_all())
+        .map_err(StoreError::io("sync the store directory"))
+}
+
+fn check_format(path: &Path) -> Result<(), StoreError> {
+    let mut text = String::new();
+    match File::open(path.join(FORMAT_FILE)) {
+        Ok(file) => file
+            .take(64)
+            .read_to_string(&mut text)
+            .map_err(StoreError::io("read the store format"))?,
+        Err(missing) if missing.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(StoreError::io("open the store format")(error)),
+    };
+    let format = text.strip_prefix(FORMAT_WORDS).and_then(|rest| rest.trim_end().parse().ok());
+    match format {
+        Some(found) if found > FORMAT => Err(StoreError::TooNew { found, known: FORMAT }),
+        Some(_) => Ok(()),
+        None => Err(StoreError::unreadable("the file `format` does not name a store format")),
+    }
+}
+
+fn lock(path: &Path) -> Result<File, StoreError> {
+    let locking = "lock the store directory";
+    let mut file = fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path.join("lock"))
+        .map_err(StoreError::io(locking))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut pid = String::new();
+            let read = file.take(16).read_to_string(&mut pid);
+            return Err(StoreError::Locked {
+                pid: read.ok().and_then(|_| pid.trim().parse().ok()),
+            });
+        }
+        Err(TryLockError::Error(error)) => return Err(StoreError::io(locking)(error)),
+    }
+    file.set_len(0).map_err(StoreError::io(locking))?;
+    writeln!(file, "{}", process::id()).map_err(StoreError::io(locking))?;
+    Ok(file)
+}
+
+/// The format that this build writes, and the newest it opens.
+pub(super) const FORMAT: u32 = 1;
+
+const FORMAT_FILE: &str = "format";
+const FORMAT_WORDS: &str = "rolloutd store format ";

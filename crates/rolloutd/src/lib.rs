@@ -1,0 +1,3 @@
+//! Placeholder.
+/// Runs.
+pub fn main() {}

@@ -1,0 +1,4 @@
+//! The real rolloutctl, built for the tests.
+fn main() {
+    rolloutctl::main();
+}

@@ -1,0 +1,4 @@
+//! The real rolloutd, built for the tests.
+fn main() {
+    rolloutd::main();
+}
