@@ -1,1 +1,18 @@
-//! End to end.
+//! End to end: the promises of the product, each one tried on the real binaries over a real socket.
+
+mod bad_input;
+mod breach;
+mod cli;
+mod credentials;
+mod demo;
+mod kill_and_resume;
+mod outage;
+mod strange_health;
+
+use rollout_e2e::Programs;
+
+/// The binaries that cargo built for these tests.
+const PROGRAMS: Programs = Programs {
+    rolloutd: env!("CARGO_BIN_EXE_e2e-rolloutd"),
+    rolloutctl: env!("CARGO_BIN_EXE_e2e-rolloutctl"),
+};

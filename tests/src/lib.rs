@@ -1,1 +1,20 @@
-//! Harness.
+//! The harness of the end-to-end tests: the real binaries from outside, a real socket, real files, real SIGKILL.
+//!
+//! A [`World`] is one temporary directory with one deployment (the emulator, in the test's process) and one daemon (a child
+//! process). Time runs faster in both by the same three numbers. Nothing here sleeps: a test waits for entries of the
+//! event stream, and every wait has an end.
+//!
+//! This is test code in a library: what goes wrong panics with everything that helps to find out why. The daemon's
+//! messages are printed when a test fails.
+
+mod ctl;
+mod daemon;
+mod plans;
+mod run;
+mod world;
+
+pub use ctl::Finished;
+pub use daemon::Daemon;
+pub use plans::{GATED, PhaseSpec, SMALLEST, plan};
+pub use run::{Run, moment_of, settled_rows, text_of, verdict_of};
+pub use world::{Programs, Setting, World};

@@ -121,16 +121,13 @@ fn canonical_name(path: &str) -> Result<String, ApiError> {
 
 fn read_args(args: &Json) -> Result<Result<Args, Thrown>, ApiError> {
     // The old form: an array of one object.
-    let args = match args {
-        Json::Array(items) if items.len() == 1 => &items[0],
-        args => args,
-    };
+    let args = args.as_array().filter(|items| items.len() == 1).map_or(args, |items| &items[0]);
     let value = Value::decode(args)
         .map_err(|error| ApiError::new(400, "InvalidArguments", error.to_string()))?;
-    Ok(match value {
-        Value::Object(args) => Ok(args),
-        _ => Err(Thrown::Arguments("Value does not match validator.".to_owned())),
-    })
+    let Value::Object(args) = value else {
+        return Ok(Err(Thrown::Arguments("Value does not match validator.".to_owned())));
+    };
+    Ok(Ok(args))
 }
 
 fn run(

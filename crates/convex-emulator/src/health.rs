@@ -267,7 +267,8 @@ mod tests {
         let health = app.progress.health(&app.env, at(0));
         let mut fields: Vec<&str> = health.fields.keys().map(String::as_str).collect();
         let mut expected = FIELDS.to_vec();
-        (fields.sort_unstable(), expected.sort_unstable());
+        fields.sort_unstable();
+        expected.sort_unstable();
         assert_eq!(fields, expected);
         app.check_status(0, "healthy");
         assert_eq!(health.alerts, []);

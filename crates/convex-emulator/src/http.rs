@@ -15,7 +15,7 @@ use axum::extract::{ConnectInfo, Query, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use jiff::Timestamp;
 use tokio::net::TcpListener;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use crate::clock::EmulatorClock;
@@ -32,7 +32,6 @@ pub(crate) struct Shell {
     deployment: Mutex<Deployment>,
     pub(crate) clock: EmulatorClock,
     pub(crate) connections: Connections,
-    closing: watch::Sender<bool>,
     /// Requests that are finished later, whether or not their client is still there.
     held: Mutex<JoinSet<()>>,
 }
@@ -43,7 +42,6 @@ impl Shell {
             deployment: Mutex::new(deployment),
             clock,
             connections: Connections::new(),
-            closing: watch::Sender::new(false),
             held: Mutex::default(),
         }
     }
@@ -74,25 +72,17 @@ impl Shell {
         }
     }
 
-    /// Ends all waits and held requests, and closes all connections.
+    /// Closes all connections, which ends their handlers, then ends the held requests.
     pub(crate) async fn close(&self) {
-        self.closing.send_replace(true);
+        self.connections.close_all().await;
         let mut held = std::mem::take(&mut *self.lock_held());
         held.shutdown().await;
-        self.connections.close_all().await;
     }
 
     /// Does what [`Shell::close`] does, without waiting for it.
     pub(crate) fn abandon(&self) {
-        self.closing.send_replace(true);
-        self.lock_held().abort_all();
         self.connections.cut_all();
-    }
-
-    /// Waits in real time, or until the emulator closes.
-    async fn wait(&self, wait: Duration) {
-        let mut closing = self.closing.subscribe();
-        tokio::time::timeout(wait, closing.wait_for(|closing| *closing)).await.ok();
+        self.lock_held().abort_all();
     }
 
     /// Finishes a request after `wait`, in a task of its own: a client that leaves stops nothing.
@@ -106,10 +96,7 @@ impl Shell {
         let mut held = self.lock_held();
         while held.try_join_next().is_some() {}
         held.spawn(async move {
-            shell.wait(wait).await;
-            if *shell.closing.borrow() {
-                return;
-            }
+            hold(wait).await;
             let response =
                 shell.with(|deployment, now| delivery::finish(deployment, now, &request));
             if sender.send(response).is_err() {
@@ -140,9 +127,7 @@ async fn serve_request(
     }
     match shell.with(|deployment, now| delivery::deliver(deployment, now, &request)) {
         Delivery::Respond { wait, response } => {
-            if !wait.is_zero() {
-                shell.wait(wait).await;
-            }
+            hold(wait).await;
             to_http(response)
         }
         Delivery::FinishAfter { wait } => match shell.finish_later(request, wait).await {
@@ -150,11 +135,16 @@ async fn serve_request(
             Err(_) => cut_off(&cutter, Cut::Close),
         },
         Delivery::Cut { wait, cut } => {
-            if !wait.is_zero() {
-                shell.wait(wait).await;
-            }
+            hold(wait).await;
             cut_off(&cutter, cut)
         }
+    }
+}
+
+/// Waits in real time, as an injected fault of the network asks.
+async fn hold(wait: Duration) {
+    if !wait.is_zero() {
+        tokio::time::timeout(wait, std::future::pending::<()>()).await.ok();
     }
 }
 

@@ -1,7 +1,7 @@
 //! The wire without sockets: a request in, a response out, as a pure function of state and time.
 //!
 //! Owns routing, the common checks and the form of errors. What the endpoints do is in
-//! [`crate::env_routes`] and [`crate::function_routes`]. Faults are not met here but in
+//! `env_routes` and `function_routes`. Faults are not met here but in
 //! [`crate::delivery`]: this is how the deployment answers when nothing is wrong.
 
 use std::collections::BTreeMap;

@@ -1,5 +1,7 @@
 //! The program from outside: what it prints, what it answers, how it ends.
 
+#![expect(clippy::unwrap_used, reason = "the steps of a test may fail it")]
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};

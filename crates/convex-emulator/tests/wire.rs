@@ -1,5 +1,7 @@
 //! The wire contract, statement by statement, against the core without sockets.
 
+#![expect(clippy::unwrap_used, reason = "the steps of a test may fail it")]
+
 use std::collections::BTreeMap;
 
 use convex_emulator::delivery::{self, Cut, Delivery};
@@ -24,12 +26,16 @@ struct Bench {
 
 impl Bench {
     fn new(scenario: &str) -> Self {
+        Self::with(Scenario::parse(scenario).unwrap())
+    }
+
+    fn with(scenario: Scenario) -> Self {
         let settings = DeploymentSettings {
             name: "otter".to_owned(),
             admin_key: "otter|admin".to_owned(),
             read_only_key: "otter|reader".to_owned(),
             env: BTreeMap::from([("NOTE".to_owned(), "hello".to_owned())]),
-            scenario: Scenario::parse(scenario).unwrap(),
+            scenario,
         };
         let now = "2026-08-21T10:00:00Z".parse().unwrap();
         Self { deployment: Deployment::new(settings, now).unwrap(), now }
@@ -441,15 +447,7 @@ fn a_task_is_created_once_per_request_key_and_finishes_by_the_clock() {
 
 #[test]
 fn the_breach_scenario_breaches_five_hours_after_the_flag_and_recovers() {
-    let mut bench = Bench::new("");
-    let settings = DeploymentSettings {
-        name: "otter".to_owned(),
-        admin_key: "otter|admin".to_owned(),
-        read_only_key: "otter|reader".to_owned(),
-        env: BTreeMap::new(),
-        scenario: Scenario::builtin("breach").unwrap(),
-    };
-    bench.deployment = Deployment::new(settings, bench.now).unwrap();
+    let mut bench = Bench::with(Scenario::builtin("breach").unwrap());
     let flag = |value: &str| json!([{"name": "ENABLE_MESSAGE_COMPRESSION", "value": value}]);
     let health = |bench: &mut Bench| bench.value("/api/query", HEALTH, json!({}));
     bench.wait(48 * 60);
@@ -471,18 +469,10 @@ fn the_breach_scenario_breaches_five_hours_after_the_flag_and_recovers() {
 
 #[test]
 fn the_healthy_scenario_stays_within_every_target_for_five_days() {
-    let settings = DeploymentSettings {
-        name: "otter".to_owned(),
-        admin_key: "otter|admin".to_owned(),
-        read_only_key: "otter|reader".to_owned(),
-        env: BTreeMap::new(),
-        scenario: Scenario::builtin("healthy").unwrap(),
-    };
-    let start: Timestamp = "2026-08-21T10:00:00Z".parse().unwrap();
-    let deployment = Deployment::new(settings, start).unwrap();
+    let bench = Bench::with(Scenario::builtin("healthy").unwrap());
     let mut rates = std::collections::BTreeSet::new();
     for minute in 0..5 * 24 * 60 {
-        let health = deployment.health(start + SignedDuration::from_mins(minute));
+        let health = bench.deployment.health(bench.now + SignedDuration::from_mins(minute));
         let number = |field: &str| health.fields[field].as_float().unwrap();
         assert!(number("errorRate") < 1.0 && number("completionRate") > 99.0, "{health:?}");
         assert!(number("responseTimeMs") < 5_000.0, "{health:?}");
@@ -494,15 +484,7 @@ fn the_healthy_scenario_stays_within_every_target_for_five_days() {
 
 #[test]
 fn the_strange_scenario_shows_each_oddity_at_its_hour() {
-    let settings = DeploymentSettings {
-        name: "otter".to_owned(),
-        admin_key: "otter|admin".to_owned(),
-        read_only_key: "otter|reader".to_owned(),
-        env: BTreeMap::new(),
-        scenario: Scenario::builtin("strange").unwrap(),
-    };
-    let mut bench = Bench::new("");
-    bench.deployment = Deployment::new(settings, bench.now).unwrap();
+    let mut bench = Bench::with(Scenario::builtin("strange").unwrap());
     let mut hours = Vec::new();
     for _ in 0..14 {
         let body = json!({"path": HEALTH, "args": {}, "format": "convex_encoded_json"});
@@ -531,7 +513,7 @@ fn outages_decide_what_becomes_of_a_request() {
          [[outage]]\nat = \"4h\"\nlasts = \"1h\"\nkind = \"refuse\"",
     );
     let change = post(UPDATE, ADMIN, &json!({"changes": [{"name": "NOTE", "value": "x"}]}));
-    let mut deliver = |bench: &mut Bench| {
+    let deliver = |bench: &mut Bench| {
         bench.wait(60);
         delivery::deliver(&mut bench.deployment, bench.now, &change)
     };

@@ -21,12 +21,14 @@ pub mod client;
 pub mod plan;
 
 pub use detail::{
-    BakeView, CheckpointView, FlagView, IncidentState, IncidentView, ItemView, ItemWhen, PhaseView, ReadingView,
-    RolloutDetail, ValueView,
+    BakeView, CheckpointView, FlagView, IncidentState, IncidentView, ItemView, ItemWhen, PhaseView,
+    ReadingView, RolloutDetail, ValueView,
 };
 pub use exit::Exit;
 pub use journal::{EventPage, JournalEntry};
-pub use order::{Answer, OrderRequest, OrderResponse, OrderScope, OrderVerb, StartRequest, StartResponse};
+pub use order::{
+    Answer, OrderRequest, OrderResponse, OrderScope, OrderVerb, StartRequest, StartResponse,
+};
 pub use problem::{Code, PROBLEM_MEDIA_TYPE, Problem, ViolationView};
 pub use rollout::{HoldKind, HoldView, PhaseBrief, RolloutList, RolloutStatus, RolloutSummary};
 pub use server::ServerStatus;

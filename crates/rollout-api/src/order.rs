@@ -147,7 +147,8 @@ mod tests {
 
     #[test]
     fn a_misspelled_field_of_an_order_is_refused() {
-        let refused = serde_json::from_str::<OrderRequest>(r#"{"reason":"r","phases":2}"#).unwrap_err();
+        let refused =
+            serde_json::from_str::<OrderRequest>(r#"{"reason":"r","phases":2}"#).unwrap_err();
         assert!(refused.to_string().contains("unknown field `phases`"), "{refused}");
         let taken: OrderRequest = serde_json::from_str(r#"{"reason":"r","scope":"all"}"#).unwrap();
         assert_eq!(taken.scope, Some(OrderScope::All));

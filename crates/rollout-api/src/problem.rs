@@ -135,20 +135,34 @@ impl Code {
             Self::Usage => Row("RO0001", 400, Exit::Usage, "the command line makes no sense"),
             Self::PlanMalformed => Row("RO0101", 400, Refused, "the plan file cannot be read"),
             Self::PlanInvalid => Row("RO0102", 422, Refused, "the plan breaks rules"),
-            Self::StoreTooNew => Row("RO0201", 500, Failed, "the store was written by a newer version"),
+            Self::StoreTooNew => {
+                Row("RO0201", 500, Failed, "the store was written by a newer version")
+            }
             Self::StoreDamaged => Row("RO0202", 500, Failed, "the store is damaged"),
-            Self::StoreWentBack => Row("RO0203", 500, Failed, "the store lost entries that were acknowledged"),
-            Self::StoreLocked => Row("RO0204", 503, Failed, "the store is in use by another process"),
+            Self::StoreWentBack => {
+                Row("RO0203", 500, Failed, "the store lost entries that were acknowledged")
+            }
+            Self::StoreLocked => {
+                Row("RO0204", 503, Failed, "the store is in use by another process")
+            }
             Self::StoreIo => Row("RO0205", 503, Failed, "the store cannot be read or written"),
             Self::StoreConflict => Row("RO0206", 409, Failed, "the journal has moved on"),
             Self::StorePanicked => Row("RO0207", 500, Failed, "the store's library panicked"),
             Self::RefusedNow => Row("RO0301", 409, Refused, "refused now"),
             Self::UnknownRollout => Row("RO0302", 404, Refused, "there is no such rollout"),
             Self::ReasonMissing => Row("RO0303", 422, Refused, "the reason is missing or too long"),
-            Self::UnknownPart => Row("RO0304", 404, Refused, "there is no such phase, item or incident"),
-            Self::UnknownDeployment => Row("RO0305", 422, Refused, "the deployment is not configured"),
-            Self::FlagInUse => Row("RO0306", 409, Refused, "a flag belongs to another live rollout"),
-            Self::KeyReused => Row("RO0307", 422, Refused, "the idempotency key was used for another request"),
+            Self::UnknownPart => {
+                Row("RO0304", 404, Refused, "there is no such phase, item or incident")
+            }
+            Self::UnknownDeployment => {
+                Row("RO0305", 422, Refused, "the deployment is not configured")
+            }
+            Self::FlagInUse => {
+                Row("RO0306", 409, Refused, "a flag belongs to another live rollout")
+            }
+            Self::KeyReused => {
+                Row("RO0307", 422, Refused, "the idempotency key was used for another request")
+            }
             Self::FlagLocked => Row("RO0308", 409, Refused, "a flag is locked by an open incident"),
             Self::BodyTooLarge => Row("RO0401", 413, Refused, "the request is too large"),
             Self::BadBody => Row("RO0402", 400, Refused, "the request cannot be read"),
@@ -222,7 +236,9 @@ impl Problem {
     /// Adds the causes of an error, nearest first.
     #[must_use]
     pub fn with_sources_of(mut self, error: &dyn std::error::Error) -> Self {
-        self.sources = std::iter::successors(error.source(), |cause| cause.source()).map(ToString::to_string).collect();
+        self.sources = std::iter::successors(error.source(), |cause| cause.source())
+            .map(ToString::to_string)
+            .collect();
         self
     }
 
@@ -233,7 +249,8 @@ impl Problem {
 
     /// How a command ends that was answered with this problem. A code of a newer daemon goes by its HTTP status.
     pub fn exit(&self) -> Exit {
-        let by_status = if (400..500).contains(&self.status) { Exit::Refused } else { Exit::Failed };
+        let by_status =
+            if (400..500).contains(&self.status) { Exit::Refused } else { Exit::Failed };
         self.known_code().map_or(by_status, Code::exit)
     }
 }
@@ -263,7 +280,8 @@ mod tests {
 
     #[test]
     fn a_problem_is_what_the_rfc_says() {
-        let problem = Problem::new(Code::RefusedNow, "phase 2 is baking").with_allowed(vec!["hold".into()]);
+        let problem =
+            Problem::new(Code::RefusedNow, "phase 2 is baking").with_allowed(vec!["hold".into()]);
         let json = serde_json::to_value(&problem).unwrap();
         assert_eq!(json["type"], "urn:rolloutd:error:RO0301");
         assert_eq!(json["status"], 409);

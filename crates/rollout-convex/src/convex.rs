@@ -67,7 +67,14 @@ impl<T: Transport> Convex<T> {
     /// Takes any transport, such as a simulated one. `key` is only used to redact it; the transport presents its own.
     pub fn over(name: String, key: SecretString, transport: T) -> Self {
         let (list_route, set_route) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        Self { name, transport, redaction: Redaction::new(key), warnings: Vec::new(), list_route, set_route }
+        Self {
+            name,
+            transport,
+            redaction: Redaction::new(key),
+            warnings: Vec::new(),
+            list_route,
+            set_route,
+        }
     }
 
     /// What is allowed but should be known: a key that travels unencrypted, a key for another deployment.
@@ -85,7 +92,9 @@ impl<T: Transport> Convex<T> {
         match effect {
             Effect::Observe(observation) => Outcome::Observed(self.observe(key, observation).await),
             Effect::SetFlags { changes, purpose: _ } => self.set_flags(key, changes).await,
-            Effect::Invoke { call, pointer, bindings } => self.invoke(key, call, pointer, bindings).await,
+            Effect::Invoke { call, pointer, bindings } => {
+                self.invoke(key, call, pointer, bindings).await
+            }
             Effect::FindChangeWindow { .. } => {
                 let reason = "a change window is found in the calendar, not on a deployment";
                 Outcome::Failed(Fault::new(FaultClass::Permanent, None, reason))
@@ -106,7 +115,11 @@ impl<T: Transport> Convex<T> {
     }
 
     /// Sends one call once. An HTTP error is an error here, but for the status 560 of a function.
-    pub(crate) async fn send(&self, key: Option<EffectKey>, call: &Call) -> Result<Response, CallError> {
+    pub(crate) async fn send(
+        &self,
+        key: Option<EffectKey>,
+        call: &Call,
+    ) -> Result<Response, CallError> {
         let request = wire::encode(call, key);
         let Request { method, path, .. } = request;
         let answer = self.transport.send(request).await;
@@ -118,20 +131,28 @@ impl<T: Transport> Convex<T> {
             (status, _) => {
                 let ErrorBody { code, message } = wire::decode_error(&response);
                 let redact = |text: Option<String>| text.map(|text| self.redaction.apply(text));
-                Err(CallError::Refused { status, body: ErrorBody { code: redact(code), message: redact(message) } })
+                Err(CallError::Refused {
+                    status,
+                    body: ErrorBody { code: redact(code), message: redact(message) },
+                })
             }
         }
     }
 
     /// Runs a function, or a system query, and reads its end.
     pub(crate) async fn run(&self, key: EffectKey, call: &Call) -> Result<Ran, CallError> {
-        let response = self.send(Some(key), call).await?;
+        self.read_ran(&self.send(Some(key), call).await?)
+    }
+
+    /// Reads the end of a function, without the key wherever it stands.
+    pub(crate) fn read_ran(&self, response: &Response) -> Result<Ran, CallError> {
         let redact = |text| self.redaction.apply(text);
-        Ok(match wire::decode_ran(&response)? {
+        Ok(match wire::decode_ran(response)? {
             Ran::Returned(value) => Ran::Returned(value.rewritten(&redact)),
-            Ran::Threw(Thrown { line, data }) => {
-                Ran::Threw(Thrown { line: line.map(redact), data: data.map(|data| data.rewritten(&redact)) })
-            }
+            Ran::Threw(Thrown { line, data }) => Ran::Threw(Thrown {
+                line: line.map(redact),
+                data: data.map(|data| data.rewritten(&redact)),
+            }),
         })
     }
 
@@ -148,6 +169,9 @@ impl<T: Transport> Convex<T> {
 
 impl<T> fmt::Debug for Convex<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Convex").field("name", &self.name).field("warnings", &self.warnings).finish_non_exhaustive()
+        f.debug_struct("Convex")
+            .field("name", &self.name)
+            .field("warnings", &self.warnings)
+            .finish_non_exhaustive()
     }
 }

@@ -72,13 +72,16 @@ impl CallError {
 
     /// What may be done about it.
     pub(crate) fn class(&self, stakes: Stakes) -> FaultClass {
-        let unless_read = |class| if stakes == Stakes::Read { FaultClass::Transient } else { class };
+        let unless_read =
+            |class| if stakes == Stakes::Read { FaultClass::Transient } else { class };
         match self {
             Self::Transport(TransportError::NotSent { .. }) => FaultClass::Transient,
             Self::Transport(_) | Self::Garbled(_) => unless_read(FaultClass::Unknown),
             Self::Refused { status, body } => match (status, stakes, &body.code) {
                 (404, _, Some(code)) if code.starts_with("FunctionPath") => FaultClass::Permanent,
-                (404 | 421 | 425, _, _) | (429, Stakes::Read | Stakes::Write, _) => FaultClass::Transient,
+                (404 | 421 | 425, _, _) | (429, Stakes::Read | Stakes::Write, _) => {
+                    FaultClass::Transient
+                }
                 (503, Stakes::Write, Some(_)) => FaultClass::Transient,
                 (408 | 429 | 500.., _, _) => unless_read(FaultClass::Unknown),
                 (302 | 303 | 307, _, _) => FaultClass::Transient,
@@ -97,13 +100,17 @@ impl CallError {
                 format!("deployment {deployment} did not answer within {}", span(*after))
             }
             Self::Transport(TransportError::Lost { cause }) => {
-                format!("lost the connection to deployment {deployment} before its answer was complete: {cause}")
+                format!(
+                    "lost the connection to deployment {deployment} before its answer was complete: {cause}"
+                )
             }
             Self::Transport(TransportError::TooLong { bytes_max }) => {
                 format!("deployment {deployment} answered with more than {} MiB", bytes_max >> 20)
             }
             Self::Garbled(error) => {
-                format!("deployment {deployment} answered with something unexpected: {error}; is its URL right?")
+                format!(
+                    "deployment {deployment} answered with something unexpected: {error}; is its URL right?"
+                )
             }
             Self::Refused { status, body } => refusal(*status, body, deployment),
         }
@@ -117,7 +124,9 @@ impl CallError {
     /// The deployment's own code, where it gave one.
     pub(crate) fn code(&self) -> Option<String> {
         match self {
-            Self::Refused { body, .. } => body.code.as_deref().map(|code| clip(code, CODE_BYTES_MAX)),
+            Self::Refused { body, .. } => {
+                body.code.as_deref().map(|code| clip(code, CODE_BYTES_MAX))
+            }
             Self::Transport(_) | Self::Garbled(_) => None,
         }
     }
@@ -128,24 +137,36 @@ fn refusal(status: u16, body: &ErrorBody, deployment: &str) -> String {
     let code = body.code.as_deref().map(|code| clip(code, CODE_BYTES_MAX));
     let named = code.unwrap_or_else(|| status.to_string());
     let message = body.message.as_deref().map(|message| clip(message.trim(), MESSAGE_BYTES_MAX));
-    let said = message.filter(|message| !message.is_empty()).map(|message| format!(": {message}")).unwrap_or_default();
-    let key_file = format!("put a valid deploy key into the credential file of deployment {deployment}");
+    let said = message
+        .filter(|message| !message.is_empty())
+        .map(|message| format!(": {message}"))
+        .unwrap_or_default();
+    let key_file =
+        format!("put a valid deploy key into the credential file of deployment {deployment}");
     match (status, named.as_str()) {
-        (401, _) | (403, "BadDeployKey" | "403") => format!("the deployment refused the key ({named}); {key_file}"),
+        (401, _) | (403, "BadDeployKey" | "403") => {
+            format!("the deployment refused the key ({named}); {key_file}")
+        }
         (403, _) => {
-            format!("the key of deployment {deployment} may not do this ({named}){said}; use a key that is permitted to")
+            format!(
+                "the key of deployment {deployment} may not do this ({named}){said}; use a key that is permitted to"
+            )
         }
         (404, "404") => format!(
             "deployment {deployment} does not know the path (404); a new deployment needs a moment, otherwise check its URL"
         ),
         (429, _) => format!("deployment {deployment} is too busy ({named}){said}"),
         (503, "OptimisticConcurrencyControlFailure") => {
-            format!("another change of deployment {deployment} came first ({named}), so nothing was changed")
+            format!(
+                "another change of deployment {deployment} came first ({named}), so nothing was changed"
+            )
         }
         (408 | 503 | 504, _) => format!("deployment {deployment} is not available ({named}){said}"),
         (500.., _) => format!("deployment {deployment} failed internally ({named}){said}"),
-        (300..400, _) => {
-            format!("deployment {deployment} is somewhere else ({status}); redirects are not followed, correct its URL")
+        (300..=399, _) => {
+            format!(
+                "deployment {deployment} is somewhere else ({status}); redirects are not followed, correct its URL"
+            )
         }
         (_, _) => format!("deployment {deployment} refused the request ({named}){said}"),
     }
@@ -185,8 +206,10 @@ mod tests {
 
     #[test]
     fn every_failure_has_its_class() {
-        let not_sent = CallError::from(TransportError::NotSent { cause: "connection refused".into() });
-        let timed_out = CallError::from(TransportError::TimedOut { after: Duration::from_secs(20) });
+        let not_sent =
+            CallError::from(TransportError::NotSent { cause: "connection refused".into() });
+        let timed_out =
+            CallError::from(TransportError::TimedOut { after: Duration::from_secs(20) });
         let lost = CallError::from(TransportError::Lost { cause: "connection reset".into() });
         let too_long = CallError::from(TransportError::TooLong { bytes_max: 1 << 24 });
         let garbled = CallError::from(WireError::Unexpected("a list"));
@@ -231,7 +254,10 @@ mod tests {
             reason(403, Some("OperationNotPermitted")),
             "the key of deployment prod may not do this (OperationNotPermitted): some words; use a key that is permitted to"
         );
-        assert_eq!(reason(400, Some("BadFormat")), "deployment prod refused the request (BadFormat): some words");
+        assert_eq!(
+            reason(400, Some("BadFormat")),
+            "deployment prod refused the request (BadFormat): some words"
+        );
         assert_eq!(reason(500, None), "deployment prod failed internally (500)");
         assert_eq!(span(Duration::from_millis(250)), "250 ms");
     }

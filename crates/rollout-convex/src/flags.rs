@@ -5,7 +5,7 @@
 //! changes are a map (the deployment would let the greatest value win, and `true` is greater than `false`).
 
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rollout_core::{EffectKey, Fault, FaultClass, FlagName, FlagValues, Outcome};
 
@@ -13,7 +13,7 @@ use crate::convex::Convex;
 use crate::error::{CallError, Stakes};
 use crate::text::clip;
 use crate::transport::Transport;
-use crate::wire::{self, Call, Paths, Ran, WireError};
+use crate::wire::{self, Call, Paths, Ran, Response, WireError};
 
 /// All variables of a deployment by name.
 pub(crate) type Variables = BTreeMap<String, String>;
@@ -25,7 +25,11 @@ pub(crate) fn values_of(flags: &[FlagName], variables: &Variables) -> FlagValues
 
 impl<T: Transport> Convex<T> {
     /// Brings flags to the wanted values.
-    pub(crate) async fn set_flags(&self, key: EffectKey, wanted: &BTreeMap<FlagName, String>) -> Outcome {
+    pub(crate) async fn set_flags(
+        &self,
+        key: EffectKey,
+        wanted: &BTreeMap<FlagName, String>,
+    ) -> Outcome {
         if wanted.is_empty() {
             return Outcome::FlagsSet { wrote: Vec::new(), already: Vec::new() };
         }
@@ -38,7 +42,10 @@ impl<T: Transport> Convex<T> {
         if wrote.is_empty() {
             return Outcome::FlagsSet { wrote, already };
         }
-        let changes = wrote.iter().filter_map(|flag| Some((flag.to_string(), wanted.get(flag)?.clone()))).collect();
+        let changes = wrote
+            .iter()
+            .filter_map(|flag| Some((flag.to_string(), wanted.get(flag)?.clone())))
+            .collect();
         let doubt = match self.write_variables(key, changes).await {
             Ok(()) => None,
             Err(error) if error.class(Stakes::Write) == FaultClass::Unknown => Some(error),
@@ -57,62 +64,66 @@ impl<T: Transport> Convex<T> {
 
     /// Reads all variables, with whichever spelling the server knows.
     pub(crate) async fn list_variables(&self, key: EffectKey) -> Result<Variables, CallError> {
-        const CANDIDATES: [Call; 3] = [
+        let candidates = [
             Call::ListVariables(Paths::Versioned),
             Call::ListVariables(Paths::Unversioned),
             Call::QueryVariables,
         ];
-        let first = self.list_route.load(Ordering::Relaxed);
-        let mut unknown = None;
-        for index in (first..CANDIDATES.len()).chain(0..first) {
-            let listed = match &CANDIDATES[index] {
-                Call::QueryVariables => self.query_variables(key).await,
-                list => self.send(Some(key), list).await.and_then(|response| Ok(wire::decode_variables(&response)?)),
-            };
-            match listed {
-                Err(error) if error.is_unknown_path() => unknown = unknown.or(Some(error)),
-                Err(error) => return Err(error),
-                Ok(variables) => {
-                    self.list_route.store(index, Ordering::Relaxed);
-                    return Ok(variables);
+        let (route, response) = self.send_known(key, &self.list_route, &candidates).await?;
+        let variables = if candidates.get(route) == Some(&Call::QueryVariables) {
+            match self.read_ran(&response)? {
+                Ran::Returned(rows) => wire::decode_queried_variables(rows)?,
+                Ran::Threw(_) => {
+                    return Err(WireError::Unexpected("a list of environment variables").into());
                 }
             }
-        }
-        Err(unknown.unwrap_or(CallError::Garbled(WireError::Unexpected(VARIABLES))))
+        } else {
+            wire::decode_variables(&response)?
+        };
+        self.list_route.store(route, Ordering::Relaxed);
+        Ok(variables)
     }
 
-    /// Reads all variables through the system query that the command line uses.
-    async fn query_variables(&self, key: EffectKey) -> Result<Variables, CallError> {
-        match self.run(key, &Call::QueryVariables).await? {
-            Ran::Returned(value) => Ok(wire::decode_queried_variables(value)?),
-            Ran::Threw(_) => Err(CallError::Garbled(WireError::Unexpected(VARIABLES))),
-        }
-    }
-
-    /// Writes one batch. A path that is not known wrote nothing, so the older spelling may be tried.
+    /// Writes one batch. The body of a success says nothing and is not read.
     async fn write_variables(&self, key: EffectKey, changes: Variables) -> Result<(), CallError> {
-        const CANDIDATES: [Paths; 2] = [Paths::Versioned, Paths::Unversioned];
-        let first = self.set_route.load(Ordering::Relaxed);
+        let candidates = [Paths::Versioned, Paths::Unversioned]
+            .map(|paths| Call::SetVariables(paths, changes.clone()));
+        let (route, _) = self.send_known(key, &self.set_route, &candidates).await?;
+        self.set_route.store(route, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Sends the first of `candidates` whose path the server knows, beginning with the one that worked last time. A path
+    /// that is not known did nothing, so this repeats nothing. Answers with the candidate's index, too.
+    async fn send_known(
+        &self,
+        key: EffectKey,
+        last: &AtomicUsize,
+        candidates: &[Call],
+    ) -> Result<(usize, Response), CallError> {
+        let first = last.load(Ordering::Relaxed);
         let mut unknown = None;
-        for index in (first..CANDIDATES.len()).chain(0..first) {
-            match self.send(Some(key), &Call::SetVariables(CANDIDATES[index], changes.clone())).await {
+        for (route, call) in
+            candidates.iter().enumerate().cycle().skip(first).take(candidates.len())
+        {
+            match self.send(Some(key), call).await {
                 Err(error) if error.is_unknown_path() => unknown = unknown.or(Some(error)),
-                Err(error) => return Err(error),
-                Ok(_) => {
-                    self.set_route.store(index, Ordering::Relaxed);
-                    return Ok(());
-                }
+                answer => return Ok((route, answer?)),
             }
         }
-        Err(unknown.unwrap_or(CallError::Garbled(WireError::Unexpected("an answer to a write"))))
+        Err(unknown.unwrap_or_else(|| WireError::Unexpected("an answer").into()))
     }
 
     /// The fault of a write whose result could not be read back.
     fn unread(&self, doubt: Option<&CallError>, error: &CallError) -> Fault {
         let (read, name) = (error.reason(&self.name), &self.name);
         let reason = match doubt {
-            Some(doubt) => format!("{}; reading the flags back failed too: {read}", doubt.reason(name)),
-            None => format!("deployment {name} accepted the write, but reading the flags back failed: {read}"),
+            Some(doubt) => {
+                format!("{}; reading the flags back failed too: {read}", doubt.reason(name))
+            }
+            None => format!(
+                "deployment {name} accepted the write, but reading the flags back failed: {read}"
+            ),
         };
         Fault::new(FaultClass::Unknown, error.code(), reason)
     }
@@ -123,12 +134,19 @@ impl<T: Transport> Convex<T> {
         let names: Vec<_> = wrong.iter().map(FlagName::as_str).collect();
         let (names, name) = (clip(&names.join(", "), NAMES_BYTES_MAX), &self.name);
         let (code, reason) = match doubt {
-            Some(doubt) => {
-                (doubt.code(), format!("{}; read back, without the wanted value: {names}", doubt.reason(name)))
-            }
+            Some(doubt) => (
+                doubt.code(),
+                format!("{}; read back, without the wanted value: {names}", doubt.reason(name)),
+            ),
             None => {
-                let read = format!("read back right after, these had not the wanted value: {names}");
-                (None, format!("deployment {name} accepted the write, but {read}; is somebody else changing them?"))
+                let read =
+                    format!("read back right after, these had not the wanted value: {names}");
+                (
+                    None,
+                    format!(
+                        "deployment {name} accepted the write, but {read}; is somebody else changing them?"
+                    ),
+                )
             }
         };
         Fault::new(FaultClass::Unknown, code, reason)
@@ -137,11 +155,10 @@ impl<T: Transport> Convex<T> {
 
 /// The flags whose value is not the wanted one. A variable that is not set differs from every value, the empty one too.
 fn differing(wanted: &BTreeMap<FlagName, String>, variables: &Variables) -> Vec<FlagName> {
-    let differs = |(flag, value): &(&FlagName, &String)| variables.get(flag.as_str()) != Some(*value);
+    let differs =
+        |(flag, value): &(&FlagName, &String)| variables.get(flag.as_str()) != Some(*value);
     wanted.iter().filter(differs).map(|(flag, _)| flag.clone()).collect()
 }
 
-/// What a list should be, in an error.
-const VARIABLES: &str = "a list of environment variables";
 /// Longest list of names in a reason.
 const NAMES_BYTES_MAX: usize = 200;

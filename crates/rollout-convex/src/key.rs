@@ -38,7 +38,8 @@ impl KeyReport {
     /// Why a rollout cannot be run with this key, if so: `the key lacks WriteEnvironmentVariables`.
     pub fn complaint(&self) -> Option<String> {
         let missing = self.missing();
-        (!missing.is_empty()).then(|| format!("the key lacks {}; use a key that permits it", missing.join(" and ")))
+        (!missing.is_empty())
+            .then(|| format!("the key lacks {}; use a key that permits it", missing.join(" and ")))
     }
 }
 
@@ -53,14 +54,19 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_named() {
-        let only = |names: &[&str]| Operations::Only(names.iter().map(|name| (*name).to_owned()).collect());
+        let only = |names: &[&str]| {
+            Operations::Only(names.iter().map(|name| (*name).to_owned()).collect())
+        };
         let report = |operations, is_read_only| KeyReport { operations, is_read_only };
         assert_eq!(report(Operations::All, false).complaint(), None);
         assert_eq!(report(Operations::NotSaid, false).complaint(), None);
         assert_eq!(report(Operations::All, true).missing(), [WRITE]);
         assert_eq!(report(only(&NEEDED), false).complaint(), None);
         let watcher = report(only(&["ViewEnvironmentVariables", "ViewLogs"]), true);
-        assert_eq!(watcher.complaint().unwrap(), "the key lacks WriteEnvironmentVariables; use a key that permits it");
+        assert_eq!(
+            watcher.complaint().unwrap(),
+            "the key lacks WriteEnvironmentVariables; use a key that permits it"
+        );
         assert_eq!(report(only(&["ViewLogs"]), true).missing(), NEEDED);
     }
 }

@@ -1,1 +1,32 @@
-//! Placeholder.
+//! Performs effects against a Convex deployment: effect to HTTP to outcome.
+//!
+//! **Promise**: every request is sent at most once per effect tried, and every failure is sorted by what it means, so that
+//! the core alone decides about another try. A flag is never reported as set without having been read back. The key never
+//! appears in anything this crate returns.
+//!
+//! * [`Convex`] performs effects on one deployment; [`Target`] says which.
+//! * [`wire`] is the pure half: calls to requests, responses to replies. A simulator implements [`Transport`] and uses
+//!   [`Convex::over`], so that everything but the sockets is the real thing.
+//! * [`KeyReport`] says what the key may do, before a rollout needs it.
+//!
+//! Refuses: retries, redirects, proxies, answers beyond the deployment's own limits, keys that name no deployment.
+
+mod convex;
+mod error;
+mod flags;
+mod functions;
+mod invoke;
+mod key;
+mod measure;
+mod target;
+mod text;
+mod transport;
+mod value;
+pub mod wire;
+
+pub use convex::Convex;
+pub use error::TransportError;
+pub use key::{KeyReport, Operations};
+pub use target::{ConvexError, Target};
+pub use transport::{Http, Transport};
+pub use value::{ConvexValue, Pointed, ValueError};

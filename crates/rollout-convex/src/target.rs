@@ -25,7 +25,9 @@ pub struct Target {
 #[derive(Debug, thiserror::Error)]
 pub enum ConvexError {
     /// The URL is none.
-    #[error("`{url}` is not a URL; a deployment's URL looks like https://happy-otter-123.convex.cloud")]
+    #[error(
+        "`{url}` is not a URL; a deployment's URL looks like https://happy-otter-123.convex.cloud"
+    )]
     NotAUrl {
         /// As configured.
         url: String,
@@ -37,7 +39,9 @@ pub enum ConvexError {
         url: String,
     },
     /// The URL is the origin of HTTP actions.
-    #[error("`{url}` serves HTTP actions only; use the deployment's URL, which ends in .convex.cloud")]
+    #[error(
+        "`{url}` serves HTTP actions only; use the deployment's URL, which ends in .convex.cloud"
+    )]
     HttpActions {
         /// As configured.
         url: String,
@@ -55,13 +59,17 @@ pub enum ConvexError {
         name: String,
     },
     /// The key has white space inside, or characters that no key has.
-    #[error("the key of deployment {name} has white space or other strange characters inside; is it more than one line?")]
+    #[error(
+        "the key of deployment {name} has white space or other strange characters inside; is it more than one line?"
+    )]
     KeyStrange {
         /// The deployment.
         name: String,
     },
     /// The key is for a project, or for previews that are yet to be made.
-    #[error("the key of deployment {name} is a {kind} key, which names no deployment; use a deploy key of the deployment itself")]
+    #[error(
+        "the key of deployment {name} is a {kind} key, which names no deployment; use a deploy key of the deployment itself"
+    )]
     KeyNamesNoDeployment {
         /// The deployment.
         name: String,
@@ -69,7 +77,9 @@ pub enum ConvexError {
         kind: &'static str,
     },
     /// The key ends with the identity of a user.
-    #[error("the key of deployment {name} ends with a user to act as (a second colon); use the key without it")]
+    #[error(
+        "the key of deployment {name} ends with a user to act as (a second colon); use the key without it"
+    )]
     KeyActsAs {
         /// The deployment.
         name: String,
@@ -118,22 +128,28 @@ pub(crate) fn check(target: Target) -> Result<CheckedTarget, ConvexError> {
     let mut warnings = Vec::new();
     let host = origin.host_str().unwrap_or_default();
     if origin.scheme() == "http" && !is_loopback(host) {
-        warnings.push(format!("deployment {name} is reached over http: its key travels to {host} unencrypted"));
+        warnings.push(format!(
+            "deployment {name} is reached over http: its key travels to {host} unencrypted"
+        ));
     }
     let named = deployment_in(key.expose_secret());
     if let (Some(named), Some((first, "convex.cloud"))) = (named, host.split_once('.'))
         && named != first
     {
-        warnings.push(format!("the key of deployment {name} names {named}, but its URL names {first}"));
+        warnings
+            .push(format!("the key of deployment {name} names {named}, but its URL names {first}"));
     }
     Ok(CheckedTarget { name, origin, key, timeout, warnings })
 }
 
 /// Takes an origin, with or without a slash at its end.
 fn check_url(url: &str) -> Result<Url, ConvexError> {
-    let parsed = Url::parse(url.trim()).map_err(|_| ConvexError::NotAUrl { url: url.to_owned() })?;
+    let parsed =
+        Url::parse(url.trim()).map_err(|_| ConvexError::NotAUrl { url: url.to_owned() })?;
     let too_much = match () {
-        () if !parsed.username().is_empty() || parsed.password().is_some() => Some("user name or password"),
+        () if !parsed.username().is_empty() || parsed.password().is_some() => {
+            Some("user name or password")
+        }
         () if parsed.query().is_some() => Some("query string"),
         () if parsed.fragment().is_some() => Some("fragment"),
         () if !matches!(parsed.path(), "" | "/") => Some("path"),
@@ -171,8 +187,12 @@ fn check_key(name: &str, key: &SecretString) -> Result<SecretString, ConvexError
         }
         let parts: Vec<_> = left.split(':').collect();
         match parts.as_slice() {
-            ["project", ..] => return Err(ConvexError::KeyNamesNoDeployment { name, kind: "project" }),
-            ["preview", _, _, ..] => return Err(ConvexError::KeyNamesNoDeployment { name, kind: "preview" }),
+            ["project", ..] => {
+                return Err(ConvexError::KeyNamesNoDeployment { name, kind: "project" });
+            }
+            ["preview", _, _, ..] => {
+                return Err(ConvexError::KeyNamesNoDeployment { name, kind: "preview" });
+            }
             _ => {}
         }
         if secret.contains(':') {
@@ -190,7 +210,9 @@ fn deployment_in(key: &str) -> Option<&str> {
 
 fn is_loopback(host: &str) -> bool {
     let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
-    host == "localhost" || host.ends_with(".localhost") || address.is_ok_and(|address| address.is_loopback())
+    host == "localhost"
+        || host.ends_with(".localhost")
+        || address.is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]
@@ -210,24 +232,40 @@ mod tests {
 
     #[test]
     fn origins_are_taken_and_everything_else_is_refused() {
-        for url in [URL, "https://happy-otter-123.convex.cloud/", "http://127.0.0.1:3210", "https://flags.example.com:8443"] {
+        for url in [
+            URL,
+            "https://happy-otter-123.convex.cloud/",
+            "http://127.0.0.1:3210",
+            "https://flags.example.com:8443",
+        ] {
             assert!(check(target(url, "a|0123456789")).is_ok(), "{url} was refused");
         }
         let refused = |url: &str| check(target(url, "a|0123456789")).unwrap_err();
         assert!(matches!(refused("happy-otter-123"), ConvexError::NotAUrl { .. }));
         assert!(matches!(refused(""), ConvexError::NotAUrl { .. }));
         assert!(matches!(refused("ftp://x"), ConvexError::Scheme { .. }));
-        assert!(matches!(refused("https://happy-otter-123.convex.site"), ConvexError::HttpActions { .. }));
+        assert!(matches!(
+            refused("https://happy-otter-123.convex.site"),
+            ConvexError::HttpActions { .. }
+        ));
         assert!(matches!(refused("https://HAPPY.Convex.Site./"), ConvexError::HttpActions { .. }));
-        assert!(matches!(refused("https://dashboard.convex.dev/t/team"), ConvexError::NotAnOrigin { part: "path" }));
-        assert!(matches!(refused("https://x.convex.cloud?a=1"), ConvexError::NotAnOrigin { part: "query string" }));
+        assert!(matches!(
+            refused("https://dashboard.convex.dev/t/team"),
+            ConvexError::NotAnOrigin { part: "path" }
+        ));
+        assert!(matches!(
+            refused("https://x.convex.cloud?a=1"),
+            ConvexError::NotAnOrigin { part: "query string" }
+        ));
         let with_password = refused("https://me:hunter2@x.convex.cloud");
         assert!(!format!("{with_password} {with_password:?}").contains("hunter2"));
     }
 
     #[test]
     fn keys_must_name_the_deployment_and_nobody_else() {
-        for key in ["otter|0123", "prod:otter|eyJ2Mg==", "preview:otter|x", "bare-token", "  otter|0123\n"] {
+        for key in
+            ["otter|0123", "prod:otter|eyJ2Mg==", "preview:otter|x", "bare-token", "  otter|0123\n"]
+        {
             assert!(check(target(URL, key)).is_ok(), "{key:?} was refused");
         }
         let refused = |key: &str| check(target(URL, key)).unwrap_err();
@@ -237,8 +275,13 @@ mod tests {
         for strange in ["otter|01 23", "otter|01\n23", "otter|ü", "a\u{0}b"] {
             assert!(matches!(refused(strange), ConvexError::KeyStrange { .. }), "{strange:?}");
         }
-        for (key, kind) in [("preview:team:project|x", "preview"), ("project:team:project|x", "project")] {
-            assert!(matches!(refused(key), ConvexError::KeyNamesNoDeployment { kind: k, .. } if k == kind), "{key}");
+        for (key, kind) in
+            [("preview:team:project|x", "preview"), ("project:team:project|x", "project")]
+        {
+            assert!(
+                matches!(refused(key), ConvexError::KeyNamesNoDeployment { kind: k, .. } if k == kind),
+                "{key}"
+            );
         }
         let acting = refused("prod:otter|SECRETSECRET:eyJ1c2VyIn0=");
         assert!(matches!(acting, ConvexError::KeyActsAs { .. }));
@@ -253,8 +296,16 @@ mod tests {
             assert_eq!(warnings(local, "anything|x"), [""; 0], "{local}");
         }
         let plain = warnings("http://convex.internal:3210", "otter|x");
-        assert_eq!(plain, ["deployment prod is reached over http: its key travels to convex.internal unencrypted"]);
+        assert_eq!(
+            plain,
+            [
+                "deployment prod is reached over http: its key travels to convex.internal unencrypted"
+            ]
+        );
         let other = warnings(URL, "prod:sad-crab-9|x");
-        assert_eq!(other, ["the key of deployment prod names sad-crab-9, but its URL names happy-otter-123"]);
+        assert_eq!(
+            other,
+            ["the key of deployment prod names sad-crab-9, but its URL names happy-otter-123"]
+        );
     }
 }

@@ -19,9 +19,13 @@ impl Redaction {
     /// `text` with every occurrence of the key replaced.
     pub(crate) fn apply(&self, text: String) -> String {
         let key = self.key.expose_secret();
-        let secret = key.split_once('|').map(|(_, secret)| secret).filter(|secret| secret.len() >= SECRET_BYTES_MIN);
+        let secret = key
+            .split_once('|')
+            .map(|(_, secret)| secret)
+            .filter(|secret| secret.len() >= SECRET_BYTES_MIN);
         let mut text = text;
-        for needle in [Some(key), secret].into_iter().flatten().filter(|needle| !needle.is_empty()) {
+        for needle in [Some(key), secret].into_iter().flatten().filter(|needle| !needle.is_empty())
+        {
             if text.contains(needle) {
                 text = text.replace(needle, "[key]");
             }
@@ -63,7 +67,8 @@ mod tests {
     #[test]
     fn neither_the_key_nor_its_secret_part_remains() {
         let redaction = Redaction::new(SecretString::from("prod:otter|0123456789abcdef"));
-        let text = redaction.apply("key prod:otter|0123456789abcdef, secret 0123456789abcdef".into());
+        let text =
+            redaction.apply("key prod:otter|0123456789abcdef, secret 0123456789abcdef".into());
         assert_eq!(text, "key [key], secret [key]");
         assert!(!format!("{redaction:?}").contains("0123456789abcdef"));
     }
@@ -73,7 +78,10 @@ mod tests {
         let thrown = "[Request ID: 0123456789abcdef] Server Error\nUncaught Error: boom\n    at handler (../x.ts:3:10)\n";
         assert_eq!(useful_line(thrown), Some("Uncaught Error: boom"));
         let missing = "[Request ID: ab] Server Error\nCould not find function for 'a:b'. Did you forget?\n\nAvailable: c";
-        assert_eq!(useful_line(missing), Some("Could not find function for 'a:b'. Did you forget?"));
+        assert_eq!(
+            useful_line(missing),
+            Some("Could not find function for 'a:b'. Did you forget?")
+        );
         assert_eq!(useful_line("[Request ID: 0123456789abcdef] Server Error"), None);
         assert_eq!(useful_line("plain words"), Some("plain words"));
         assert_eq!(useful_line(""), None);

@@ -27,7 +27,10 @@ pub trait Transport: Send + Sync {
     /// # Errors
     ///
     /// [`TransportError`] when there is no whole answer; an HTTP error is an answer.
-    fn send(&self, request: Request) -> impl Future<Output = Result<Response, TransportError>> + Send;
+    fn send(
+        &self,
+        request: Request,
+    ) -> impl Future<Output = Result<Response, TransportError>> + Send;
 }
 
 /// Carries requests over sockets.
@@ -43,7 +46,8 @@ impl Http {
     pub(crate) fn new(target: &CheckedTarget) -> Result<Self, ConvexError> {
         let name = || target.name.clone();
         let strange = |_| ConvexError::KeyStrange { name: name() };
-        let headers = HeaderMap::from_iter([(AUTHORIZATION, authorization(&target.key).map_err(strange)?)]);
+        let headers =
+            HeaderMap::from_iter([(AUTHORIZATION, authorization(&target.key).map_err(strange)?)]);
         // The first to install one wins; whoever it is, from here on there is one.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut builder = reqwest::Client::builder()
@@ -61,7 +65,8 @@ impl Http {
             // No need to read the system's root certificates, nor to fail where there are none.
             builder = builder.tls_certs_only([]);
         }
-        let client = builder.build().map_err(|cause| ConvexError::Client { name: name(), cause })?;
+        let client =
+            builder.build().map_err(|cause| ConvexError::Client { name: name(), cause })?;
         Ok(Self { client, origin: target.origin.clone(), timeout: target.timeout })
     }
 
@@ -76,7 +81,9 @@ impl Http {
             () if error.is_connect() && error.is_timeout() => {
                 TransportError::NotSent { cause: String::from("no connection in time") }
             }
-            () if error.is_connect() || error.is_builder() => TransportError::NotSent { cause: cause(error) },
+            () if error.is_connect() || error.is_builder() => {
+                TransportError::NotSent { cause: cause(error) }
+            }
             () if error.is_timeout() => TransportError::TimedOut { after: self.timeout },
             () => TransportError::Lost { cause: cause(error) },
         }
@@ -128,7 +135,9 @@ fn cause(error: &reqwest::Error) -> String {
     }
     match innermost.downcast_ref::<io::Error>().map(io::Error::kind) {
         Some(io::ErrorKind::ConnectionRefused) => String::from("connection refused"),
-        Some(io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) => String::from("connection reset"),
+        Some(io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) => {
+            String::from("connection reset")
+        }
         Some(io::ErrorKind::UnexpectedEof) => String::from("connection closed"),
         Some(_) | None if error.source().is_none() => String::from("the connection failed"),
         Some(_) | None => innermost.to_string(),

@@ -66,12 +66,15 @@ impl ConvexValue {
             Json::Bool(boolean) => Self::Boolean(boolean),
             Json::Number(number) => Self::Number(number.as_f64().unwrap_or(f64::NAN)),
             Json::String(text) => Self::Text(text),
-            Json::Array(items) => Self::List(items.into_iter().map(Self::decode).collect::<Result<_, _>>()?),
+            Json::Array(items) => {
+                Self::List(items.into_iter().map(Self::decode).collect::<Result<_, _>>()?)
+            }
             Json::Object(fields) => match fields.keys().find(|name| name.starts_with('$')) {
                 Some(name) if fields.len() == 1 => Self::unwrap(&name.clone(), &fields)?,
                 Some(name) => return Err(ValueError::Unknown(name.clone())),
                 None => {
-                    let fields = fields.into_iter().map(|(name, value)| Ok((name, Self::decode(value)?)));
+                    let fields =
+                        fields.into_iter().map(|(name, value)| Ok((name, Self::decode(value)?)));
                     Self::Object(fields.collect::<Result<_, _>>()?)
                 }
             },
@@ -80,13 +83,16 @@ impl ConvexValue {
 
     /// Decodes one `$` wrapper.
     fn unwrap(name: &str, fields: &serde_json::Map<String, Json>) -> Result<Self, ValueError> {
-        let bytes = fields.get(name).and_then(Json::as_str).and_then(|text| STANDARD.decode(text).ok());
+        let bytes =
+            fields.get(name).and_then(Json::as_str).and_then(|text| STANDARD.decode(text).ok());
         let eight = || bytes.clone().and_then(|bytes| <[u8; 8]>::try_from(bytes).ok());
         match name {
-            "$float" => eight().map(|bytes| Self::Number(f64::from_le_bytes(bytes))).ok_or(ValueError::Content("$float")),
-            "$integer" => {
-                eight().map(|bytes| Self::Integer(i64::from_le_bytes(bytes))).ok_or(ValueError::Content("$integer"))
-            }
+            "$float" => eight()
+                .map(|bytes| Self::Number(f64::from_le_bytes(bytes)))
+                .ok_or(ValueError::Content("$float")),
+            "$integer" => eight()
+                .map(|bytes| Self::Integer(i64::from_le_bytes(bytes)))
+                .ok_or(ValueError::Content("$integer")),
             "$bytes" => bytes.map(Self::Bytes).ok_or(ValueError::Content("$bytes")),
             unknown => Err(ValueError::Unknown(unknown.to_owned())),
         }
@@ -103,7 +109,10 @@ impl ConvexValue {
         for token in path.split('/') {
             let Some(next) = here.child(&token.replace("~1", "/").replace("~0", "~")) else {
                 let place = if walked.is_empty() { "the result" } else { walked.as_str() };
-                return Pointed::Nothing(format!("nothing at {pointer}; {place} {}", here.makeup()));
+                return Pointed::Nothing(format!(
+                    "nothing at {pointer}; {place} {}",
+                    here.makeup()
+                ));
             };
             walked = format!("{walked}/{token}");
             here = next;
@@ -119,21 +128,23 @@ impl ConvexValue {
                 let canonical = token == "0" || !token.starts_with(['0', '+']);
                 token.parse::<usize>().ok().filter(|_| canonical).and_then(|index| items.get(index))
             }
-            Self::Null | Self::Boolean(_) | Self::Number(_) | Self::Integer(_) | Self::Text(_) | Self::Bytes(_) => None,
+            Self::Null
+            | Self::Boolean(_)
+            | Self::Number(_)
+            | Self::Integer(_)
+            | Self::Text(_)
+            | Self::Bytes(_) => None,
         }
     }
 
     /// What the value consists of, as the end of a sentence: `has errorRate, mode`.
     fn makeup(&self) -> String {
-        match self {
-            Self::Object(fields) if fields.is_empty() => String::from("has no fields"),
-            Self::Object(fields) => {
-                let named: Vec<_> = fields.keys().take(FIELDS_NAMED_MAX).map(String::as_str).collect();
-                let rest = fields.len() - named.len();
-                let more = if rest > 0 { format!(" and {rest} more") } else { String::new() };
-                format!("has {}{more}", named.join(", "))
-            }
-            other => format!("is {}", other.kind()),
+        let Self::Object(fields) = self else { return format!("is {}", self.kind()) };
+        let named: Vec<_> = fields.keys().take(FIELDS_NAMED_MAX).map(String::as_str).collect();
+        match fields.len() - named.len() {
+            0 if named.is_empty() => String::from("has no fields"),
+            0 => format!("has {}", named.join(", ")),
+            rest => format!("has {} and {rest} more", named.join(", ")),
         }
     }
 
@@ -154,7 +165,10 @@ impl ConvexValue {
     /// The value as compact JSON, cut with `…` so that it is never longer than `bytes_max` bytes. Fields are in the order
     /// of their names, numbers without a needless `.0`.
     pub fn show(&self, bytes_max: usize) -> String {
-        let mut line = BoundedLine { text: String::new(), bytes_max: bytes_max.saturating_sub('…'.len_utf8()) };
+        let mut line = BoundedLine {
+            text: String::new(),
+            bytes_max: bytes_max.saturating_sub('…'.len_utf8()),
+        };
         match self.write(&mut line) {
             Ok(()) => line.text,
             Err(fmt::Error) => line.text + "…",
@@ -194,12 +208,20 @@ impl ConvexValue {
     pub(crate) fn rewritten(self, rewrite: &dyn Fn(String) -> String) -> Self {
         match self {
             Self::Text(text) => Self::Text(rewrite(text)),
-            Self::List(items) => Self::List(items.into_iter().map(|item| item.rewritten(rewrite)).collect()),
+            Self::List(items) => {
+                Self::List(items.into_iter().map(|item| item.rewritten(rewrite)).collect())
+            }
             Self::Object(fields) => {
-                let fields = fields.into_iter().map(|(name, value)| (rewrite(name), value.rewritten(rewrite)));
+                let fields = fields
+                    .into_iter()
+                    .map(|(name, value)| (rewrite(name), value.rewritten(rewrite)));
                 Self::Object(fields.collect())
             }
-            plain @ (Self::Null | Self::Boolean(_) | Self::Number(_) | Self::Integer(_) | Self::Bytes(_)) => plain,
+            plain @ (Self::Null
+            | Self::Boolean(_)
+            | Self::Number(_)
+            | Self::Integer(_)
+            | Self::Bytes(_)) => plain,
         }
     }
 }
@@ -252,10 +274,14 @@ mod tests {
 
     #[test]
     fn wrappers_are_the_values_they_wrap() {
-        let ConvexValue::Number(nan) = decoded(json!({"$float": "AAAAAAAA+H8="})) else { panic!("no number") };
+        let ConvexValue::Number(nan) = decoded(json!({"$float": "AAAAAAAA+H8="})) else {
+            panic!("no number")
+        };
         assert!(nan.is_nan());
         assert_eq!(decoded(json!({"$float": "AAAAAAAA8H8="})), ConvexValue::Number(f64::INFINITY));
-        let ConvexValue::Number(zero) = decoded(json!({"$float": "AAAAAAAAAIA="})) else { panic!("no number") };
+        let ConvexValue::Number(zero) = decoded(json!({"$float": "AAAAAAAAAIA="})) else {
+            panic!("no number")
+        };
         assert!(zero == 0.0 && zero.is_sign_negative());
         assert_eq!(decoded(json!({"$integer": "KgAAAAAAAAA="})), ConvexValue::Integer(42));
         assert_eq!(decoded(json!({"$bytes": "AQI="})), ConvexValue::Bytes(vec![1, 2]));
@@ -270,7 +296,10 @@ mod tests {
         assert_eq!(refused(json!({"$integer": 42})), ValueError::Content("$integer"));
         assert_eq!(refused(json!({"$bytes": "?"})), ValueError::Content("$bytes"));
         assert_eq!(refused(json!([{"$set": []}])), ValueError::Unknown("$set".into()));
-        assert_eq!(refused(json!({"$float": "AAAAAAAA+H8=", "x": 1})), ValueError::Unknown("$float".into()));
+        assert_eq!(
+            refused(json!({"$float": "AAAAAAAA+H8=", "x": 1})),
+            ValueError::Unknown("$float".into())
+        );
     }
 
     #[test]
@@ -280,19 +309,30 @@ mod tests {
         assert_eq!(value.at("/"), Pointed::Value(&ConvexValue::Number(1.0)));
         assert_eq!(value.at(""), Pointed::Value(&value));
         assert_eq!(value.at("a"), Pointed::NotAPointer);
-        for beyond in ["/a~1b/m~0n/2", "/a~1b/m~0n/01", "/a~1b/m~0n/+1", "/a~1b/m~0n/-", "/nope", "/a~1b/m~0n/1/x"] {
+        for beyond in [
+            "/a~1b/m~0n/2",
+            "/a~1b/m~0n/01",
+            "/a~1b/m~0n/+1",
+            "/a~1b/m~0n/-",
+            "/nope",
+            "/a~1b/m~0n/1/x",
+        ] {
             assert!(matches!(value.at(beyond), Pointed::Nothing(_)), "{beyond} was found");
         }
     }
 
     #[test]
     fn nothing_says_what_is_there_instead() {
-        let value = decoded(json!({"status": "ok", "alertCount": 1.0, "mode": {"x": 1.0}, "list": [1.0]}));
-        let nothing = |pointer| match value.at(pointer) {
-            Pointed::Nothing(words) => words,
-            other => panic!("{pointer}: {other:?}"),
+        let value =
+            decoded(json!({"status": "ok", "alertCount": 1.0, "mode": {"x": 1.0}, "list": [1.0]}));
+        let nothing = |pointer| {
+            let Pointed::Nothing(words) = value.at(pointer) else { panic!("{pointer} was found") };
+            words
         };
-        assert_eq!(nothing("/errorRate"), "nothing at /errorRate; the result has alertCount, list, mode, status");
+        assert_eq!(
+            nothing("/errorRate"),
+            "nothing at /errorRate; the result has alertCount, list, mode, status"
+        );
         assert_eq!(nothing("/mode/y"), "nothing at /mode/y; /mode has x");
         assert_eq!(nothing("/list/4"), "nothing at /list/4; /list is a list of 1");
         assert_eq!(nothing("/status/x"), "nothing at /status/x; /status is the text \"ok\"");
@@ -300,7 +340,9 @@ mod tests {
 
     #[test]
     fn what_is_shown_is_compact_json_within_its_bound() {
-        let value = decoded(json!({"b": [1.0, 0.5, null, true], "a": "q\"\n", "c": {"$integer": "KgAAAAAAAAA="}}));
+        let value = decoded(
+            json!({"b": [1.0, 0.5, null, true], "a": "q\"\n", "c": {"$integer": "KgAAAAAAAAA="}}),
+        );
         assert_eq!(value.show(200), r#"{"a":"q\"\n","b":[1,0.5,null,true],"c":42}"#);
         let long = ConvexValue::List(vec![ConvexValue::Text("ä".repeat(5_000_000))]);
         let shown = long.show(200);

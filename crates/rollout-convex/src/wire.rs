@@ -128,14 +128,19 @@ pub enum WireError {
 /// Encodes a call; `key` becomes the request id in the deployment's logs.
 pub fn encode(call: &Call, key: Option<EffectKey>) -> Request {
     let (method, path, body) = match call {
-        Call::ListVariables(Paths::Versioned) => (Method::Get, "/api/v1/list_environment_variables", None),
-        Call::ListVariables(Paths::Unversioned) => (Method::Get, "/api/list_environment_variables", None),
+        Call::ListVariables(Paths::Versioned) => {
+            (Method::Get, "/api/v1/list_environment_variables", None)
+        }
+        Call::ListVariables(Paths::Unversioned) => {
+            (Method::Get, "/api/list_environment_variables", None)
+        }
         Call::SetVariables(paths, changes) => {
             let path = match paths {
                 Paths::Versioned => "/api/v1/update_environment_variables",
                 Paths::Unversioned => "/api/update_environment_variables",
             };
-            let changes: Vec<_> = changes.iter().map(|(name, value)| Change { name, value }).collect();
+            let changes: Vec<_> =
+                changes.iter().map(|(name, value)| Change { name, value }).collect();
             (Method::Post, path, Some(serde_json::json!({ "changes": changes })))
         }
         Call::QueryVariables => (Method::Post, "/api/query", Some(system_query(VARIABLES_QUERY))),
@@ -146,7 +151,8 @@ pub fn encode(call: &Call, key: Option<EffectKey>) -> Request {
         }
         Call::CheckKey => (Method::Get, "/api/check_admin_key", None),
     };
-    let mut headers = vec![("convex-client", CLIENT.to_owned()), ("user-agent", USER_AGENT.to_owned())];
+    let mut headers =
+        vec![("convex-client", CLIENT.to_owned()), ("user-agent", USER_AGENT.to_owned())];
     headers.extend(key.map(|key| ("convex-request-id", key.to_string())));
     headers.extend(body.as_ref().map(|_| ("content-type", String::from("application/json"))));
     Request { method, path, headers, body: body.map(|body| body.to_string()).unwrap_or_default() }
@@ -186,7 +192,9 @@ pub fn decode_queried_variables(value: ConvexValue) -> Result<BTreeMap<String, S
 ///
 /// [`WireError`] when it names no state.
 pub fn decode_state(value: ConvexValue) -> Result<String, WireError> {
-    let ConvexValue::Object(mut fields) = value else { return Err(WireError::Unexpected("a deployment state")) };
+    let ConvexValue::Object(mut fields) = value else {
+        return Err(WireError::Unexpected("a deployment state"));
+    };
     match fields.remove("state") {
         Some(ConvexValue::Text(state)) => Ok(state),
         _ => Err(WireError::Unexpected("a deployment state")),
@@ -210,7 +218,9 @@ pub fn decode_ran(response: &Response) -> Result<Ran, WireError> {
             line: body.error_message.as_deref().and_then(useful_line).map(str::to_owned),
             data: body.error_data.map(ConvexValue::decode).transpose()?,
         })),
-        (Some(RanStatus::Success) | None, _) => Err(WireError::Unexpected("the result of a function")),
+        (Some(RanStatus::Success) | None, _) => {
+            Err(WireError::Unexpected("the result of a function"))
+        }
     }
 }
 
@@ -237,7 +247,10 @@ pub fn decode_error(response: &Response) -> ErrorBody {
     serde_json::from_slice(&response.body).unwrap_or_default()
 }
 
-fn parse<'a, T: Deserialize<'a>>(response: &'a Response, expected: &'static str) -> Result<T, WireError> {
+fn parse<'a, T: Deserialize<'a>>(
+    response: &'a Response,
+    expected: &'static str,
+) -> Result<T, WireError> {
     serde_json::from_slice(&response.body).map_err(|cause| WireError::Shape { expected, cause })
 }
 
@@ -323,18 +336,31 @@ mod tests {
     #[test]
     fn requests_are_the_documented_ones() {
         let key = EffectKey { rollout: RolloutId::FIRST, seq: Seq::FIRST };
-        let changes = BTreeMap::from([("B".to_owned(), "1".to_owned()), ("A".to_owned(), String::new())]);
+        let changes =
+            BTreeMap::from([("B".to_owned(), "1".to_owned()), ("A".to_owned(), String::new())]);
         let set = encode(&Call::SetVariables(Paths::Versioned, changes), Some(key));
         assert_eq!((set.method, set.path), (Method::Post, "/api/v1/update_environment_variables"));
         assert_eq!(set.body, r#"{"changes":[{"name":"A","value":""},{"name":"B","value":"1"}]}"#);
         assert!(set.headers.contains(&("convex-request-id", "r1-s1".into())), "{:?}", set.headers);
         assert!(set.headers.contains(&("content-type", "application/json".into())));
-        assert!(set.headers.contains(&("convex-client", concat!("rolloutd-", env!("CARGO_PKG_VERSION")).into())));
+        assert!(
+            set.headers.contains(&(
+                "convex-client",
+                concat!("rolloutd-", env!("CARGO_PKG_VERSION")).into()
+            ))
+        );
         assert!(set.headers.iter().all(|(name, _)| *name != "authorization"));
 
         let list = encode(&Call::ListVariables(Paths::Unversioned), None);
-        assert_eq!((list.method, list.path, list.body.as_str()), (Method::Get, "/api/list_environment_variables", ""));
-        assert!(list.headers.iter().all(|(name, _)| *name != "convex-request-id" && *name != "content-type"));
+        assert_eq!(
+            (list.method, list.path, list.body.as_str()),
+            (Method::Get, "/api/list_environment_variables", "")
+        );
+        assert!(
+            list.headers
+                .iter()
+                .all(|(name, _)| *name != "convex-request-id" && *name != "content-type")
+        );
 
         let run = encode(&Call::Run { path: "m:f".into(), args: json!({"n": 1}) }, Some(key));
         assert_eq!(run.path, "/api/function");
@@ -344,8 +370,14 @@ mod tests {
 
     #[test]
     fn a_function_returns_or_throws() {
-        assert_eq!(ran(r#"{"status":"success","value":5.0}"#), Ran::Returned(ConvexValue::Number(5.0)));
-        assert_eq!(ran(r#"{"status":"success","value":null,"logLines":["[LOG] 'x'"]}"#), Ran::Returned(ConvexValue::Null));
+        assert_eq!(
+            ran(r#"{"status":"success","value":5.0}"#),
+            Ran::Returned(ConvexValue::Number(5.0))
+        );
+        assert_eq!(
+            ran(r#"{"status":"success","value":null,"logLines":["[LOG] 'x'"]}"#),
+            Ran::Returned(ConvexValue::Null)
+        );
         let Ran::Threw(thrown) = ran(
             r#"{"status":"error","errorMessage":"[Request ID: r1-s1] Server Error\nUncaught ConvexError: x\n    at f","errorData":{"why":"x"}}"#,
         ) else {
@@ -358,7 +390,10 @@ mod tests {
     #[test]
     fn status_560_of_old_servers_is_a_function_that_failed() {
         let old = |body: &str| Response { status: 560, body: body.as_bytes().to_vec() };
-        for body in [r#"{"status":"error","errorMessage":"Uncaught Error: boom"}"#, r#"{"errorMessage":"Uncaught Error: boom"}"#] {
+        for body in [
+            r#"{"status":"error","errorMessage":"Uncaught Error: boom"}"#,
+            r#"{"errorMessage":"Uncaught Error: boom"}"#,
+        ] {
             let Ran::Threw(thrown) = decode_ran(&old(body)).unwrap() else { panic!("it returned") };
             assert_eq!(thrown.line.as_deref(), Some("Uncaught Error: boom"));
         }
@@ -368,8 +403,15 @@ mod tests {
     #[test]
     fn other_shapes_are_errors_and_not_guesses() {
         for body in [
-            "", "<html>", "{", "null", "[]", r#"{"status":"success"}"#, r#"{"status":"maybe","value":1}"#,
-            r#"{"value":1}"#, r#"{"status":"success","value":{"$x":1}}"#,
+            "",
+            "<html>",
+            "{",
+            "null",
+            "[]",
+            r#"{"status":"success"}"#,
+            r#"{"status":"maybe","value":1}"#,
+            r#"{"value":1}"#,
+            r#"{"status":"success","value":{"$x":1}}"#,
         ] {
             assert!(decode_ran(&ok(body)).is_err(), "{body:?} was understood");
             assert!(decode_variables(&ok(body)).is_err(), "{body:?} was understood");
@@ -377,14 +419,16 @@ mod tests {
         }
         assert!(decode_variables(&ok(r#"{"environmentVariables":{"A":1}}"#)).is_err());
         assert!(decode_key(&ok(r#"{"success":false}"#)).is_err());
-        let rows = ConvexValue::decode(json!([{"name": "A", "value": "1"}, {"name": "B"}])).unwrap();
+        let rows =
+            ConvexValue::decode(json!([{"name": "A", "value": "1"}, {"name": "B"}])).unwrap();
         assert!(decode_queried_variables(rows).is_err());
         assert!(decode_state(ConvexValue::Null).is_err());
     }
 
     #[test]
     fn variables_are_read_from_both_sources() {
-        let listed = decode_variables(&ok(r#"{"environmentVariables":{"A":"","B":"x\ny"}}"#)).unwrap();
+        let listed =
+            decode_variables(&ok(r#"{"environmentVariables":{"A":"","B":"x\ny"}}"#)).unwrap();
         let rows = json!([{"_id": "j", "_creationTime": 1.0, "name": "A", "value": ""}, {"name": "B", "value": "x\ny"}]);
         assert_eq!(decode_queried_variables(ConvexValue::decode(rows).unwrap()).unwrap(), listed);
         assert_eq!(listed.get("A").map(String::as_str), Some(""));
@@ -393,7 +437,10 @@ mod tests {
     #[test]
     fn keys_may_do_everything_something_or_nobody_knows() {
         let operations = |body: &str| decode_key(&ok(body)).unwrap().operations;
-        assert_eq!(operations(r#"{"success":true,"allowedOps":[],"isReadOnly":false}"#), Operations::All);
+        assert_eq!(
+            operations(r#"{"success":true,"allowedOps":[],"isReadOnly":false}"#),
+            Operations::All
+        );
         assert_eq!(operations(r#"{"success":true}"#), Operations::NotSaid);
         let some = operations(r#"{"success":true,"allowedOps":["ViewLogs"],"isReadOnly":true}"#);
         assert_eq!(some, Operations::Only(["ViewLogs".to_owned()].into()));
@@ -402,7 +449,10 @@ mod tests {
     #[test]
     fn error_bodies_may_be_anything() {
         let error = |body: &str| decode_error(&ok(body));
-        assert_eq!(error(r#"{"code":"BadAdminKey","message":"no"}"#).code.as_deref(), Some("BadAdminKey"));
+        assert_eq!(
+            error(r#"{"code":"BadAdminKey","message":"no"}"#).code.as_deref(),
+            Some("BadAdminKey")
+        );
         for body in ["", "<html>500</html>", "[1]", r#"{"code":7}"#] {
             assert_eq!(error(body), ErrorBody::default(), "{body:?}");
         }

@@ -26,6 +26,7 @@ mod id;
 mod input;
 mod measurement;
 mod plan;
+mod report;
 mod retry;
 mod rollout;
 
@@ -50,6 +51,7 @@ pub use plan::{
     ChangeWindow, ChecklistItem, FlagChange, MissedPolicy, Phase, Plan, PlanParts, Precondition,
     Proof, Risk, SmokeRepeat, SmokeTest, Violation,
 };
+pub use report::{LogOptions, event_name, log, sentence};
 pub use rollout::{
     Bake, Checkpoint, Creation, Hold, Incident, NoCreation, PhaseState, Rollback, RollbackStage,
     Rollout, Smoke, Stage, Status, Wait, Watch,

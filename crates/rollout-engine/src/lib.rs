@@ -1,3 +1,30 @@
-//! Placeholder.
+//! Drives rollouts durably: one task owns them all, one thread owns the store, and nothing is answered before it is on disk.
+//!
+//! [`Engine::open`] loads every live rollout and goes on with it; that is also how a first start works. The order is always
+//! decide, append (durable), evolve, reply, perform. Effects are asked of the state ([`rollout_core::Rollout::pending`]), so
+//! a crash between any two steps only means that they are asked again.
+//!
+//! Knows no HTTP and no Convex: the outside is a [`Perform`], time is a [`Clock`].
 
+mod board;
+mod clock;
+mod driver;
+mod effects;
+mod error;
+mod handle;
+mod resume;
+mod schedule;
 pub mod store;
+
+#[cfg(test)]
+mod tests;
+
+pub use clock::{Clock, Moment, ScaledClock, SystemClock};
+#[cfg(any(test, feature = "testing"))]
+pub use clock::ManualClock;
+pub use driver::Engine;
+pub use effects::{Perform, Performing};
+pub use error::EngineError;
+pub use handle::{Created, EngineStatus, Entry, Handle, NewRollout, Obeyed, Progress};
+pub use rollout_core::Seq;
+pub use schedule::{ScheduleError, check_change_window, next_opening};

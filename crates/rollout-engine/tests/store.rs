@@ -2,6 +2,8 @@
 //!
 //! The rules that hold for every store are in `src/store/contract.rs`; here is what only a directory can suffer.
 
+#![expect(clippy::unwrap_used, reason = "a test stops where it fails")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -46,6 +48,11 @@ fn filled() -> TempDir {
 
 /// Changes rows behind the store's back, as a fault below it would.
 fn tamper(dir: &Path, table: &str, change: impl FnOnce(&sled::Tree)) {
+    if let Ok(file) = fs::File::open(dir.join("db")) {
+        // sled lets go of it some time after a store was dropped.
+        file.lock().unwrap();
+        file.unlock().unwrap();
+    }
     let db = sled::Config::new()
         .path(dir)
         .mode(sled::Mode::LowSpace)
@@ -238,6 +245,17 @@ fn a_second_opening_is_refused_with_the_pid_of_the_first() {
         "{refused:?}"
     );
     drop(store);
+    open(dir.path()).unwrap();
+}
+
+#[test]
+fn a_database_held_behind_our_lock_is_refused_too() {
+    let dir = filled();
+    let file = fs::File::open(dir.path().join("db")).unwrap();
+    file.lock().unwrap();
+    let refused = open(dir.path()).unwrap_err();
+    assert!(matches!(refused, StoreError::Locked { pid: None }), "{refused:?}");
+    file.unlock().unwrap();
     open(dir.path()).unwrap();
 }
 

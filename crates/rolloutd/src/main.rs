@@ -1,4 +1,5 @@
-//! Entry point.
+//! The daemon's binary; everything is in the library, so that tests can run the same code.
+
 fn main() {
-    rolloutd::main();
+    rolloutd::main()
 }

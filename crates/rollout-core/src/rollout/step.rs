@@ -123,6 +123,18 @@ impl Step {
         cause: RollbackCause,
         by: Option<(&str, &str)>,
     ) {
+        // What was asked about a window that is now given up needs no answer any more.
+        self.release(|reason| match reason {
+            HoldReason::CoverageShort { phase } | HoldReason::Missed { phase, .. } => phases.contains(phase),
+            HoldReason::Person
+            | HoldReason::Baseline { .. }
+            | HoldReason::Drift { .. }
+            | HoldReason::RolledBack { .. }
+            | HoldReason::EffectFailed { .. }
+            | HoldReason::Blind { .. }
+            | HoldReason::ClockJump
+            | HoldReason::Smoke { .. } => false,
+        });
         let named = phases.iter().filter_map(|number| self.state.plan.phase(*number));
         let flags = named.flat_map(|phase| phase.flags.iter());
         let restore: BTreeMap<FlagName, String> =

@@ -8,7 +8,8 @@ use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
-use std::process;
+use std::time::{Duration, Instant};
+use std::{process, thread};
 
 use super::StoreError;
 
@@ -33,8 +34,8 @@ pub enum Repair {
 #[derive(Debug)]
 pub(super) struct Directory {
     path: PathBuf,
-    /// Holds the lock for as long as it is open.
-    _lock: File,
+    /// Holds the lock.
+    lock: File,
 }
 
 impl Directory {
@@ -43,11 +44,33 @@ impl Directory {
         create(path)?;
         check_format(path)?;
         let lock = lock(path)?;
-        Ok(Self { path: path.to_owned(), _lock: lock })
+        Ok(Self { path: path.to_owned(), lock })
     }
 
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Waits until nobody holds the database file. We hold the directory, so that can only be sled's own threads, which
+    /// let go of a file some time after its handle was dropped, or a program that ignores our lock.
+    pub(super) fn wait_for_database(&self) -> Result<(), StoreError> {
+        let waiting = "wait for the database file";
+        let file = match File::open(self.path.join("db")) {
+            Ok(file) => file,
+            Err(missing) if missing.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(StoreError::io(waiting)(error)),
+        };
+        let start = Instant::now();
+        loop {
+            match file.try_lock() {
+                Ok(()) => return file.unlock().map_err(StoreError::io(waiting)),
+                Err(TryLockError::WouldBlock) if start.elapsed() < LET_GO_MAX => {
+                    thread::sleep(LET_GO_POLL);
+                }
+                Err(TryLockError::WouldBlock) => return Err(StoreError::Locked { pid: None }),
+                Err(TryLockError::Error(error)) => return Err(StoreError::io(waiting)(error)),
+            }
+        }
     }
 
     /// Removes snapshots that were being written when the process died; with one of them, sled never opens again.
@@ -134,6 +157,13 @@ impl Directory {
     }
 }
 
+impl Drop for Directory {
+    /// Closing alone would leave the lock to a process that is being forked off at this moment.
+    fn drop(&mut self) {
+        let _ = self.lock.unlock();
+    }
+}
+
 fn create(path: &Path) -> Result<(), StoreError> {
     if path.is_dir() {
         return Ok(());
@@ -197,6 +227,10 @@ fn lock(path: &Path) -> Result<File, StoreError> {
 
 /// The format that this build writes, and the newest it opens.
 pub(super) const FORMAT: u32 = 1;
+
+/// How long sled's threads may take to let go of a file; milliseconds were seen.
+const LET_GO_MAX: Duration = Duration::from_secs(2);
+const LET_GO_POLL: Duration = Duration::from_millis(1);
 
 const FORMAT_FILE: &str = "format";
 const FORMAT_WORDS: &str = "rolloutd store format ";

@@ -14,6 +14,7 @@ pub(crate) mod codec;
 mod directory;
 mod error;
 mod opening;
+pub mod record;
 mod rows;
 mod sled;
 mod writer;

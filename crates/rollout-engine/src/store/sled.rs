@@ -170,6 +170,7 @@ fn may_come_from_a_snapshot(error: &StoreError) -> bool {
 
 fn find_once(directory: &Directory) -> Result<Found, StoreError> {
     catch_unwind(AssertUnwindSafe(|| {
+        directory.wait_for_database()?;
         let tables = Tables::open(directory.path())?;
         let Some(schema) = tables.meta::<u32>(rows::SCHEMA_KEY, RowKind::Schema)? else {
             return tables.found_new();

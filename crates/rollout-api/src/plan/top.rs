@@ -1,0 +1,193 @@
+//! Owns the top of a plan file: names, the watch, the sources and the quick reference. The parent of all other readers.
+//!
+//! Where something cannot be read it is noted and a stand-in takes its place, so that every list keeps its length and the
+//! core's pointers fit the file.
+
+use std::collections::BTreeMap;
+
+use jiff::SignedDuration;
+use rollout_core::{Cadence, CadenceStep, Coverage, FunctionCall, MissedPolicy, PlanParts};
+use toml::Spanned;
+use toml::de::DeTable;
+
+use super::complaint::{Complaint, Notes};
+use super::tree::{Node, Table};
+use super::{criteria, items, phases, smoke};
+
+const KEYS: [&str; 10] = [
+    "name",
+    "title",
+    "deployment",
+    "watch",
+    "sources",
+    "criteria",
+    "checklist",
+    "phases",
+    "smoke",
+    "reference",
+];
+
+/// The functions of the guide, for plans that name no sources of their own.
+const SOURCES: [(&str, &str); 2] = [
+    ("health", "monitoring/dashboard:getSystemHealth"),
+    ("alerts", "monitoring/dashboard:checkAlerts"),
+];
+
+/// The quick reference of the guide's log.
+const REFERENCE: [(&str, &str); 3] = [
+    ("Current Flag Status", "monitoring/dashboard:getFeatureFlags"),
+    ("Health Check", "monitoring/dashboard:getSystemHealth"),
+    ("Alert Check", "monitoring/dashboard:checkAlerts"),
+];
+
+/// Reads a document; what is wrong with it is in `notes` afterwards.
+pub(super) fn read(document: &Spanned<DeTable<'_>>, notes: &Notes) -> PlanParts {
+    let plan = Table::root(document.get_ref(), &KEYS, notes);
+    let name = plan.text("name");
+    let watch = Watch::read(&plan);
+    let sources = sources(&plan);
+    PlanParts {
+        title: plan.text_or("title", &name),
+        name,
+        deployment: plan.text("deployment"),
+        criteria: criteria::read(&plan, &sources),
+        sources,
+        cadence: watch.cadence,
+        coverage_min: watch.coverage_min,
+        grace: watch.grace,
+        missed: watch.missed,
+        checklist: items::read(&plan, "checklist"),
+        phases: phases::read(&plan),
+        smoke: plan.optional("smoke").and_then(|node| smoke::read(&node)),
+        reference: reference(&plan),
+    }
+}
+
+/// The `[watch]` table.
+struct Watch {
+    cadence: Cadence,
+    coverage_min: Coverage,
+    grace: SignedDuration,
+    missed: MissedPolicy,
+}
+
+impl Watch {
+    fn read(plan: &Table<'_>) -> Self {
+        let mut watch = Self {
+            cadence: default_cadence(),
+            coverage_min: Coverage::from_basis_points(9_000).unwrap_or(Coverage::FULL),
+            grace: SignedDuration::from_mins(5),
+            missed: MissedPolicy::Extend,
+        };
+        let known = ["checks", "coverage", "grace", "missed"];
+        let Some(table) = plan.optional("watch").and_then(|node| node.table(&known)) else {
+            return watch;
+        };
+        if let Some(read) = table.optional("checks").and_then(|node| cadence(&node)) {
+            watch.cadence = read;
+        }
+        if let Some(read) =
+            table.optional("coverage").and_then(|node| node.take(coverage(node.text()?)))
+        {
+            watch.coverage_min = read;
+        }
+        watch.grace = table.duration_or("grace", watch.grace);
+        let words = [("extend", MissedPolicy::Extend), ("hold", MissedPolicy::Hold)];
+        if let Some(read) = table.optional("missed").and_then(|node| node.word(&words)) {
+            watch.missed = read;
+        }
+        watch
+    }
+}
+
+/// Every quarter of an hour in the first hour, every half afterwards.
+fn default_cadence() -> Cadence {
+    let (quarter, half) = (SignedDuration::from_mins(15), SignedDuration::from_mins(30));
+    let first = CadenceStep { until: Some(SignedDuration::from_hours(1)), every: quarter };
+    Cadence::new(vec![first, CadenceStep { until: None, every: half }])
+        .expect("the ends rise and the last has none")
+}
+
+fn cadence(node: &Node<'_>) -> Option<Cadence> {
+    let tables: Option<Vec<_>> =
+        node.list().iter().map(|entry| entry.table(&["until", "every"])).collect();
+    let step = |table: Table<'_>| {
+        let until = match table.optional("until") {
+            Some(node) => Some(node.duration()?),
+            None => None,
+        };
+        Some(CadenceStep { until, every: table.required("every")?.duration()? })
+    };
+    let steps: Vec<CadenceStep> = tables?.into_iter().map(step).collect::<Option<_>>()?;
+    let cadence = Cadence::new(steps);
+    if cadence.is_none() {
+        let hint = "e.g. [{ until = \"1h\", every = \"15m\" }, { every = \"30m\" }]";
+        let message =
+            "the `until`s must rise, only the last entry has none, and no `every` is zero";
+        node.complain(Complaint::hinted(message, hint));
+    }
+    cadence
+}
+
+fn coverage(text: &str) -> Result<Coverage, Complaint> {
+    let complaint =
+        || Complaint::hinted(format!("`{text}` is no share of a window"), "write e.g. `90%`");
+    let percent: f64 = text
+        .trim()
+        .strip_suffix('%')
+        .and_then(|digits| digits.trim().parse().ok())
+        .ok_or_else(complaint)?;
+    if !(0.0..=100.0).contains(&percent) {
+        return Err(Complaint::hinted(
+            format!("`{text}` does not lie between 0% and 100%"),
+            "write e.g. `90%`",
+        ));
+    }
+    // The range was just checked, so the cast cannot cut anything off.
+    Coverage::from_basis_points((percent * 100.0).round() as u16).ok_or_else(complaint)
+}
+
+fn sources(plan: &Table<'_>) -> BTreeMap<String, FunctionCall> {
+    let Some(node) = plan.optional("sources") else {
+        let default = |(name, path): (&str, &str)| {
+            (name.to_string(), FunctionCall { path: path.to_string(), args: "{}".to_string() })
+        };
+        return SOURCES.into_iter().map(default).collect();
+    };
+    let Some(table) = node.open_table() else { return BTreeMap::new() };
+    let source = |(name, node): (&str, Node<'_>)| {
+        let call = node
+            .table(&["function", "args"])
+            .map(|table| function(&table, "function", "args", "{}"));
+        (name.to_string(), call.unwrap_or_else(stand_in))
+    };
+    table.each().map(source).collect()
+}
+
+/// A function and its arguments, under the keys that hold them here.
+pub(super) fn function(
+    table: &Table<'_>,
+    path: &str,
+    args: &str,
+    args_default: &str,
+) -> FunctionCall {
+    let path = table.required(path).and_then(|node| node.text()).map(str::to_string);
+    let args = table.optional(args).and_then(|node| node.json_object());
+    FunctionCall {
+        path: path.unwrap_or_else(|| stand_in().path),
+        args: args.unwrap_or_else(|| args_default.to_string()),
+    }
+}
+
+/// What stands for a function that could not be read; a plan with one is never accepted.
+pub(super) fn stand_in() -> FunctionCall {
+    FunctionCall { path: "unreadable:unreadable".to_string(), args: "{}".to_string() }
+}
+
+fn reference(plan: &Table<'_>) -> Vec<(String, String)> {
+    if plan.optional("reference").is_none() {
+        return REFERENCE.map(|(title, function)| (title.to_string(), function.to_string())).into();
+    }
+    let tables = plan.tables("reference", &["title", "function"]);
+    tables.iter().map(|table| (table.text("title"), table.text("function"))).collect()
+}

@@ -1,0 +1,331 @@
+//! Owns readings: flags, health sources and probes of one observation, asked at the same time.
+//!
+//! Invariants: every distinct question is asked once per reading, whoever wants its answer; at most
+//! [`CALLS_AT_ONCE_MAX`] at a time; each part fails on its own, so that a health function that throws does not hide a flag
+//! that somebody changed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures_util::StreamExt;
+use futures_util::stream;
+use rollout_core::{
+    EffectKey, Fault, FlagName, FunctionCall, Measured, Measurement, Observation, Probe,
+    ProbeAnswer, ProbeKind, ProbeState, Reading, SourceQuery,
+};
+use serde_json::Value as Json;
+
+use crate::convex::Convex;
+use crate::error::{CallError, Stakes};
+use crate::flags::{Variables, values_of};
+use crate::measure::{self, FOUND_BYTES_MAX, REASON_BYTES_MAX};
+use crate::text::clip;
+use crate::transport::Transport;
+use crate::value::ConvexValue;
+use crate::wire::{self, Call, Ran, Thrown};
+
+/// A function with the arguments it is called with. Equal questions are asked once.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Question {
+    path: String,
+    /// One JSON object as text, bindings replaced, fields in the order of their names.
+    args: String,
+}
+
+/// What a function answered, or why there is no answer in words.
+type Answer = Result<ConvexValue, String>;
+
+/// One thing to ask.
+enum Job {
+    Variables,
+    Ask(Question),
+}
+
+/// One thing that was asked.
+enum Asked {
+    Variables(Result<Variables, Fault>),
+    Function(Question, Result<Ran, CallError>),
+}
+
+/// The arguments of a call as one object: any text in it that equals a binding's name is replaced by its value.
+///
+/// # Errors
+///
+/// Words, when the arguments are no JSON object.
+pub(crate) fn bound_args(
+    call: &FunctionCall,
+    bindings: &BTreeMap<String, String>,
+) -> Result<Json, String> {
+    match serde_json::from_str(&call.args) {
+        Ok(args @ Json::Object(_)) => Ok(bind(args, bindings)),
+        Ok(_) | Err(_) => Err(format!("the arguments of {} are not one JSON object", call.path)),
+    }
+}
+
+fn bind(json: Json, bindings: &BTreeMap<String, String>) -> Json {
+    match json {
+        Json::String(text) => Json::String(bindings.get(&text).cloned().unwrap_or(text)),
+        Json::Array(items) => {
+            Json::Array(items.into_iter().map(|item| bind(item, bindings)).collect())
+        }
+        Json::Object(fields) => Json::Object(
+            fields.into_iter().map(|(name, value)| (name, bind(value, bindings))).collect(),
+        ),
+        plain @ (Json::Null | Json::Bool(_) | Json::Number(_)) => plain,
+    }
+}
+
+fn question(call: &FunctionCall, bindings: &BTreeMap<String, String>) -> Result<Question, String> {
+    Ok(Question { path: call.path.clone(), args: bound_args(call, bindings)?.to_string() })
+}
+
+impl<T: Transport> Convex<T> {
+    /// Takes one reading.
+    pub(crate) async fn observe(&self, key: EffectKey, observation: &Observation) -> Reading {
+        let jobs = jobs_of(observation);
+        let asked: Vec<Asked> = stream::iter(jobs)
+            .map(|job| self.ask(key, job))
+            .buffer_unordered(CALLS_AT_ONCE_MAX)
+            .collect()
+            .await;
+        let mut variables = Ok(Variables::new());
+        let mut ends = BTreeMap::new();
+        for one in asked {
+            match one {
+                Asked::Variables(read) => variables = read,
+                Asked::Function(question, end) => {
+                    ends.insert(question, end);
+                }
+            }
+        }
+        let answers = self.answers(key, ends).await;
+        let answer = |question: Result<Question, String>| {
+            let unasked = || Err(String::from("the function was not asked"));
+            question.and_then(|question| answers.get(&question).cloned().unwrap_or_else(unasked))
+        };
+        let measurements = observation.sources.iter().flat_map(|source| {
+            let answer = answer(question(&source.call, &BTreeMap::new()));
+            measurements(source, &answer)
+        });
+        let probes = observation.probes.iter().map(|probe| match &probe.kind {
+            ProbeKind::VariableSet(flag) => variable_answer(probe, flag, &variables),
+            ProbeKind::Function { call, pointer, expect } => {
+                match answer(question(call, &observation.bindings)) {
+                    Ok(result) => measure::answer(probe, &result, pointer, expect),
+                    Err(reason) => failed_probe(probe, &reason),
+                }
+            }
+        });
+        let (measurements, probes) = (measurements.collect(), probes.collect());
+        Reading {
+            flags: variables.map(|variables| values_of(&observation.flags, &variables)),
+            measurements,
+            probes,
+        }
+    }
+
+    async fn ask(&self, key: EffectKey, job: Job) -> Asked {
+        match job {
+            Job::Variables => {
+                let read = self.list_variables(key).await;
+                Asked::Variables(read.map_err(|error| error.fault(Stakes::Read, &self.name)))
+            }
+            Job::Ask(question) => {
+                let args = serde_json::from_str(&question.args).unwrap_or_default();
+                let end = self.run(key, &Call::Run { path: question.path.clone(), args }).await;
+                Asked::Function(question, end)
+            }
+        }
+    }
+
+    /// Turns the ends of functions into values and reasons. When one may have failed because the deployment is stopped, the
+    /// deployment is asked once.
+    async fn answers(
+        &self,
+        key: EffectKey,
+        ends: BTreeMap<Question, Result<Ran, CallError>>,
+    ) -> BTreeMap<Question, Answer> {
+        let is_suspect = |end: &Result<Ran, CallError>| match end {
+            Ok(Ran::Threw(thrown)) => may_be_stopped(thrown),
+            Ok(Ran::Returned(_)) | Err(_) => false,
+        };
+        let stopped = if ends.values().any(is_suspect) { self.stopped(key).await } else { None };
+        let answers = ends.into_iter().map(|(question, end)| {
+            let reason = match end {
+                Ok(Ran::Returned(value)) => return (question, Ok(value)),
+                Ok(Ran::Threw(thrown)) => {
+                    self.thrown_words(&question.path, &thrown, stopped.as_deref())
+                }
+                Err(error) => {
+                    format!("could not ask {}: {}", question.path, error.reason(&self.name))
+                }
+            };
+            (question, Err(clip(&reason, REASON_BYTES_MAX)))
+        });
+        answers.collect()
+    }
+
+    /// The deployment's state if it is known and another one than running.
+    pub(crate) async fn stopped(&self, key: EffectKey) -> Option<String> {
+        match self.run(key, &Call::DeploymentState).await {
+            Ok(Ran::Returned(value)) => {
+                wire::decode_state(value).ok().filter(|state| state != RUNNING)
+            }
+            Ok(Ran::Threw(_)) | Err(_) => None,
+        }
+    }
+
+    /// Says why a function failed; `stopped` is the state of a deployment that does not run.
+    pub(crate) fn thrown_words(
+        &self,
+        path: &str,
+        thrown: &Thrown,
+        stopped: Option<&str>,
+    ) -> String {
+        let line = thrown.line.as_deref().map(|line| clip(line, LINE_BYTES_MAX));
+        match (stopped, &thrown.data, line) {
+            (Some(state), None, line) if may_be_stopped(thrown) => {
+                let said = line.map(|line| format!(" ({line})")).unwrap_or_default();
+                let name = clip(&self.name, LINE_BYTES_MAX);
+                format!(
+                    "deployment {name} is {}: it runs no functions until a person resumes it{said}",
+                    clip(state, 40)
+                )
+            }
+            (_, Some(data), _) => {
+                format!("{path} threw a ConvexError: {}", data.show(FOUND_BYTES_MAX))
+            }
+            (_, None, Some(line)) => format!("{path} failed: {line}"),
+            (_, None, None) => format!(
+                "{path} failed, and the deployment does not say why; throw a ConvexError to see it"
+            ),
+        }
+    }
+}
+
+/// Everything that one reading has to ask, each thing once.
+fn jobs_of(observation: &Observation) -> Vec<Job> {
+    let is_variable = |probe: &Probe| matches!(probe.kind, ProbeKind::VariableSet(_));
+    let wants_variables =
+        !observation.flags.is_empty() || observation.probes.iter().any(is_variable);
+    let sources = observation.sources.iter().map(|source| question(&source.call, &BTreeMap::new()));
+    let probes = observation.probes.iter().filter_map(|probe| match &probe.kind {
+        ProbeKind::VariableSet(_) => None,
+        ProbeKind::Function { call, .. } => Some(question(call, &observation.bindings)),
+    });
+    let questions: BTreeSet<_> = sources.chain(probes).flatten().collect();
+    wants_variables
+        .then_some(Job::Variables)
+        .into_iter()
+        .chain(questions.into_iter().map(Job::Ask))
+        .collect()
+}
+
+/// One measurement per metric of a source.
+fn measurements(source: &SourceQuery, answer: &Answer) -> Vec<Measurement> {
+    let measured = |pointer: &str, unit| match answer {
+        Ok(result) => measure::measured(result, pointer, unit),
+        Err(reason) => Measured::Failed(reason.clone()),
+    };
+    let metrics = source.metrics.iter();
+    let each = metrics.map(|metric| Measurement {
+        criterion: metric.criterion.clone(),
+        measured: measured(&metric.pointer, metric.unit),
+    });
+    each.collect()
+}
+
+/// Whether a variable is there. Its value stays here.
+fn variable_answer(
+    probe: &Probe,
+    flag: &FlagName,
+    variables: &Result<Variables, Fault>,
+) -> ProbeAnswer {
+    let (state, found) = match variables.as_ref().map(|variables| variables.get(flag.as_str())) {
+        Err(fault) => return failed_probe(probe, &fault.reason),
+        Ok(None) => (ProbeState::NotMet, format!("{flag} is not set")),
+        Ok(Some(value)) if value.is_empty() => {
+            (ProbeState::NotMet, format!("{flag} is set to the empty text"))
+        }
+        Ok(Some(_)) => (ProbeState::Met, format!("{flag} is set")),
+    };
+    ProbeAnswer { probe: probe.name.clone(), state, found }
+}
+
+fn failed_probe(probe: &Probe, reason: &str) -> ProbeAnswer {
+    ProbeAnswer {
+        probe: probe.name.clone(),
+        state: ProbeState::Failed,
+        found: clip(reason, REASON_BYTES_MAX),
+    }
+}
+
+/// True when a failure reads like a stopped deployment, or like nothing at all: a deployment that redacts says no more.
+pub(crate) fn may_be_stopped(thrown: &Thrown) -> bool {
+    let reads_so = |line: &String| STOPPED_WORDS.iter().any(|words| line.contains(words));
+    thrown.data.is_none() && thrown.line.as_ref().is_none_or(reads_so)
+}
+
+/// Most requests of one reading at the same time. The smallest deployment runs 16 queries at once, for its users too.
+pub(crate) const CALLS_AT_ONCE_MAX: usize = 4;
+/// The state in which functions run.
+const RUNNING: &str = "running";
+/// Longest quotation of what a function said.
+const LINE_BYTES_MAX: usize = 240;
+/// Parts of the texts with which a stopped deployment refuses to run functions (wire contract, section 6).
+const STOPPED_WORDS: [&str; 5] = [
+    "while this deployment is paused",
+    "while this deployment is suspended",
+    "exceeded the free plan limits",
+    "exceeded your spending limits",
+    "This deployment has been disabled",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bindings_replace_whole_texts_wherever_they_stand() {
+        let args = r#"{"name":"$key","keep":"a $key b","nested":[{"deep":"$id"}],"$key":1}"#;
+        let call = FunctionCall { path: "m:f".into(), args: args.into() };
+        let bindings =
+            BTreeMap::from([("$key".into(), "r1-s1".into()), ("$id".into(), "j5".into())]);
+        let bound = bound_args(&call, &bindings).unwrap();
+        let expected = serde_json::json!({"name": "r1-s1", "keep": "a $key b", "nested": [{"deep": "j5"}], "$key": 1});
+        assert_eq!(bound, expected);
+        for wrong in ["", "[]", "null", "{"] {
+            assert!(
+                bound_args(&FunctionCall { path: "m:f".into(), args: wrong.into() }, &bindings)
+                    .is_err(),
+                "{wrong:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn equal_questions_are_asked_once() {
+        let call = |args: &str| FunctionCall { path: "m:f".into(), args: args.into() };
+        let source =
+            |args: &str| SourceQuery { source: "s".into(), call: call(args), metrics: vec![] };
+        let probe = |args: &str| {
+            let kind = ProbeKind::Function {
+                call: call(args),
+                pointer: String::new(),
+                expect: rollout_core::Expectation::Answers,
+            };
+            Probe { name: "p".into(), kind }
+        };
+        let observation = Observation {
+            flags: vec![],
+            sources: vec![source("{}"), source(r#"{"a":1,"b":2}"#)],
+            probes: vec![probe("{ }"), probe(r#"{"b":2, "a":1}"#), probe(r#"{"id":"$id"}"#)],
+            bindings: BTreeMap::from([("$id".into(), "j5".into())]),
+        };
+        let jobs = jobs_of(&observation);
+        let asked = jobs
+            .iter()
+            .map(|job| if let Job::Ask(question) = job { question.args.as_str() } else { "list" });
+        let asked: Vec<_> = asked.collect();
+        assert_eq!(asked, [r#"{"a":1,"b":2}"#, r#"{"id":"j5"}"#, "{}"]);
+    }
+}

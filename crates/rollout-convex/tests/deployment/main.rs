@@ -1,0 +1,16 @@
+//! Performs effects against deployments over real sockets: the emulator, and servers that send raw bytes.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "functions that tests share fail a test like the tests themselves"
+)]
+#![expect(clippy::wildcard_enum_match_arm, reason = "whatever is not expected fails the test")]
+
+mod bytes;
+mod flags;
+mod invoke;
+mod keys;
+mod raw;
+mod readings;
+mod simulated;
+mod support;

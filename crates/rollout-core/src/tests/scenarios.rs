@@ -1,0 +1,474 @@
+//! What a rollout does, told as short scripts.
+
+use alloc::string::ToString;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::fixtures::{flag, hours, minutes, parts, person, phase, plan, single};
+use super::world::{Link, World};
+use crate::{
+    ChangeWindow, Command, Effect, EventKind, FlagName, GapCause, HoldReason, Input, Measured, MissedPolicy, Outcome,
+    PhaseNumber, Plan, PlanParts, Rejection, RollbackCause, RollbackScope, Rollout, SmokeRepeat, Stage, Status, Verb,
+    Verdict,
+};
+
+fn number(number: u8) -> PhaseNumber {
+    PhaseNumber::new(number).unwrap()
+}
+
+fn stage(rollout: &Rollout, phase: u8) -> Stage {
+    rollout.phases()[number(phase).index()].stage
+}
+
+fn in_stage(phase: u8, wanted: Stage) -> impl Fn(&Rollout) -> bool {
+    move |rollout| stage(rollout, phase) == wanted
+}
+
+fn done(rollout: &Rollout) -> bool {
+    rollout.status() == Status::Completed
+}
+
+/// A world in the bake window of the only phase.
+fn baking(change: impl FnOnce(&mut PlanParts)) -> World {
+    let mut parts = single();
+    change(&mut parts);
+    let mut world = World::new(Plan::try_new(parts).unwrap());
+    world.until("baking", in_stage(1, Stage::Baking));
+    world
+}
+
+fn tick_everything(world: &mut World) {
+    world.order(Command::Check { phase: number(3), item: "drill".into() }).unwrap();
+    world.order(Command::Approve(number(3))).unwrap();
+}
+
+#[test]
+fn the_whole_plan_runs_to_its_end() {
+    let mut world = World::new(plan());
+    tick_everything(&mut world);
+    world.until("phase 3 concluding", in_stage(3, Stage::Concluding));
+    assert!(world.rollout.waits().iter().any(|wait| wait.to_string().contains("RESTART")));
+    world.order(Command::Check { phase: number(3), item: "restart".into() }).unwrap();
+    world.until("done", done);
+    assert_eq!((world.value("RETRY"), world.value("LOGS"), world.value("WORKFLOW")), (Some("true"), None, Some("true")));
+    assert_eq!(stage(&world.rollout, 2), Stage::Skipped);
+    assert_eq!(world.writes.len(), 2, "each flag is written once: {:?}", world.writes);
+    let checkpoints = world.events(|event| match &event.kind {
+        EventKind::CheckpointJudged { due, .. } => Some(event.at.duration_since(*due)),
+        _ => None,
+    });
+    assert_eq!(checkpoints, vec![SignedDuration::ZERO; 8], "eight checkpoints, each judged at its due time");
+    assert_eq!(world.count(|kind| matches!(kind, EventKind::GapRecorded { .. })), 0);
+}
+
+#[test]
+fn a_breach_rolls_back_in_the_step_that_judges_it() {
+    let mut world = World::new(plan());
+    tick_everything(&mut world);
+    world.until("phase 3 baking", in_stage(3, Stage::Baking));
+    world.pass(hours(2));
+    world.errors = Measured::Number(7.0);
+    let seen = world.now;
+    world.until("rolled back", in_stage(3, Stage::RolledBack));
+    assert!(world.now.duration_since(seen) <= minutes(30), "within one check interval");
+    assert_eq!((world.value("WORKFLOW"), world.value("RETRY")), (Some("false"), Some("true")), "earlier flags stay on");
+    let at = |wanted: fn(&EventKind) -> bool| world.journal.iter().rposition(|event| wanted(&event.kind)).unwrap();
+    let judged = at(|kind| matches!(kind, EventKind::ReadingTaken { reading, .. } if reading.verdict == Verdict::Breach));
+    let started = world.journal.iter().position(|event| matches!(event.kind, EventKind::RollbackStarted { .. })).unwrap();
+    let breach = world.journal.iter().position(|event| {
+        matches!(&event.kind, EventKind::ReadingTaken { reading, .. } if reading.verdict == Verdict::Breach)
+    });
+    assert_eq!(breach, Some(started - 1), "the same step");
+    assert!(judged > started, "the echo after the rollback starts no second one");
+    assert_eq!(world.count(|kind| matches!(kind, EventKind::RollbackStarted { .. })), 1);
+    assert!(world.rollout.is_held());
+}
+
+#[test]
+fn after_a_rollback_a_person_resolves_then_retries() {
+    let mut world = baking(|_| {});
+    world.errors = Measured::Number(7.0);
+    world.until("rolled back", in_stage(1, Stage::RolledBack));
+    let refused = world.order(Command::Retry).unwrap_err();
+    let Rejection::NotNow { why, allowed, .. } = refused else { panic!("{refused:?}") };
+    assert!(why.contains("incident 1 is open"), "{why}");
+    assert!(allowed.contains(&Verb::ResolveIncident) && !allowed.contains(&Verb::Retry), "{allowed:?}");
+    world.errors = Measured::Number(0.1);
+    world.order(Command::ResolveIncident(crate::IncidentNumber::new(1).unwrap())).unwrap();
+    world.order(Command::Retry).unwrap();
+    world.until("done", done);
+    assert_eq!(world.rollout.phases()[0].attempt, 2);
+    assert_eq!(world.value("RETRY"), Some("true"));
+}
+
+#[test]
+fn rollback_all_is_one_batch_in_reverse_order() {
+    let mut world = World::new(plan());
+    tick_everything(&mut world);
+    world.until("phase 3 baking", in_stage(3, Stage::Baking));
+    let before = world.batches;
+    let events = world.order(Command::Rollback(RollbackScope::All)).unwrap();
+    let EventKind::RollbackStarted { phases, cause, .. } = &events[0].kind else { panic!("{events:?}") };
+    assert_eq!((phases.as_slice(), cause), ([number(3), number(1)].as_slice(), &RollbackCause::Ordered));
+    world.until("rolled back", |rollout| rollout.rollback().is_none());
+    assert_eq!(world.batches, before + 1, "one atomic batch");
+    assert_eq!((world.value("RETRY"), world.value("WORKFLOW")), (Some("false"), Some("false")));
+    assert_eq!(world.order(Command::Rollback(RollbackScope::All)).unwrap_err(), Rejection::NotNow {
+        verb: Verb::Rollback,
+        why: "no flag of this rollout is on".into(),
+        allowed: world.rollout.allowed(),
+    });
+}
+
+#[test]
+fn a_rollback_goes_on_through_an_outage_and_a_refused_key() {
+    let mut world = baking(|_| {});
+    world.errors = Measured::Number(7.0);
+    world.until("rolling back", in_stage(1, Stage::RollingBack));
+    world.link = Link::Down;
+    world.pass(hours(2));
+    assert_eq!(stage(&world.rollout, 1), Stage::RollingBack);
+    world.link = Link::Refused;
+    world.pass(hours(1));
+    assert!(world.rollout.holds().iter().any(|hold| matches!(hold.reason, HoldReason::EffectFailed { .. })));
+    world.down_for(hours(1));
+    world.link = Link::AnswersLost;
+    world.pass(minutes(2));
+    assert_eq!(world.value("RETRY"), Some("false"), "the write landed though its answer was lost");
+    world.link = Link::Up;
+    world.until("rolled back", in_stage(1, Stage::RolledBack));
+    assert_eq!(world.writes.len(), 2, "on once, off once: {:?}", world.writes);
+}
+
+#[test]
+fn two_hours_without_the_deployment_are_a_gap_and_nothing_worse() {
+    let mut world = baking(|_| {});
+    world.pass(hours(5));
+    world.link = Link::Down;
+    world.pass(hours(2));
+    assert!(matches!(world.rollout.holds(), [hold] if matches!(hold.reason, HoldReason::Blind { .. })));
+    world.link = Link::Up;
+    world.until("done", done);
+    assert_eq!(world.count(|kind| matches!(kind, EventKind::RollbackStarted { .. })), 0);
+    let gaps = world.events(|event| match &event.kind {
+        EventKind::GapRecorded { from, to, cause, .. } => Some((to.duration_since(*from), cause.clone())),
+        _ => None,
+    });
+    let [(gap, cause)] = gaps.as_slice() else { panic!("one gap: {gaps:?}") };
+    assert!(*gap >= minutes(90) && *gap <= minutes(150), "{gap:?}");
+    assert_eq!(*cause, GapCause::Unreadable("connection refused".into()));
+    let bake = world.rollout.phases()[0].bake.as_ref().unwrap();
+    assert_eq!(bake.ends_at().duration_since(bake.started_at), hours(24) + *gap, "the window grew by the gap");
+    let (judged, _) = bake.checkpoints[1].judged.unwrap();
+    assert!(judged > bake.checkpoints[1].due + minutes(5), "T+6h was judged late, and says so");
+}
+
+#[test]
+fn engine_down_for_eight_hours_settles_two_checkpoints_late_and_in_order() {
+    let mut world = baking(|_| {});
+    world.pass(hours(5));
+    world.down_for(hours(8));
+    world.until("done", done);
+    let judged = world.events(|event| match &event.kind {
+        EventKind::CheckpointJudged { offset, due, .. } => Some((*offset, event.at.duration_since(*due) > minutes(5))),
+        _ => None,
+    });
+    assert_eq!(judged, [(hours(1), false), (hours(6), true), (hours(12), true), (hours(24), false)]);
+    let causes = world.events(|event| match &event.kind {
+        EventKind::GapRecorded { cause, .. } => Some(cause.clone()),
+        _ => None,
+    });
+    assert_eq!(causes, [GapCause::EngineDown]);
+}
+
+#[test]
+fn restarts_cause_no_extra_and_no_early_step() {
+    let due_times = |world: &World| {
+        world.events(|event| match &event.kind {
+            EventKind::ReadingStarted { .. } => Some(event.at),
+            _ => None,
+        })
+    };
+    let mut straight = baking(|_| {});
+    straight.until("done", done);
+    let mut restarted = baking(|_| {});
+    for _ in 0..5 {
+        restarted.pass(hours(3));
+        restarted.down_for(minutes(1));
+    }
+    restarted.until("done", done);
+    assert_eq!(due_times(&restarted), due_times(&straight));
+}
+
+#[test]
+fn strange_health_is_neither_a_breach_nor_a_pass() {
+    for (strange, verdict) in [
+        (Measured::Number(f64::NAN), Verdict::NoData),
+        (Measured::Missing("null at /errors".into()), Verdict::NoData),
+        (Measured::Text("0.1".into()), Verdict::Error),
+        (Measured::Failed("Uncaught Error: boom".into()), Verdict::Error),
+    ] {
+        let mut world = baking(|_| {});
+        world.errors = strange.clone();
+        world.pass(hours(48));
+        assert_eq!(stage(&world.rollout, 1), Stage::Baking, "{strange:?} ended the window");
+        let (_, _, reading) = world.rollout.watch().last.as_ref().unwrap();
+        assert_eq!(reading.verdict, verdict, "{strange:?}");
+        assert!(reading.trouble().is_some());
+        assert_eq!(world.count(|kind| matches!(kind, EventKind::RollbackStarted { .. })), 0);
+        assert_eq!(world.count(|kind| matches!(kind, EventKind::CheckpointJudged { .. })), 0);
+        world.errors = Measured::Number(0.2);
+        world.until("done", done);
+    }
+}
+
+#[test]
+fn a_hold_stops_the_advance_and_not_the_watch() {
+    let mut world = baking(|_| {});
+    world.order(Command::Hold).unwrap();
+    assert_eq!(world.order(Command::Hold).unwrap(), [], "idempotent");
+    world.pass(hours(30));
+    assert_eq!(stage(&world.rollout, 1), Stage::Baking);
+    assert!(world.count(|kind| matches!(kind, EventKind::CheckpointJudged { .. })) == 4, "checkpoints are judged all the same");
+    world.errors = Measured::Number(9.0);
+    world.until("rolled back", in_stage(1, Stage::RolledBack));
+}
+
+#[test]
+fn drift_holds_and_its_time_is_not_counted_as_seen() {
+    let mut world = baking(|_| {});
+    world.pass(hours(2));
+    world.env.insert(flag("RETRY"), "false".into());
+    world.pass(hours(3));
+    assert!(world.rollout.holds().iter().any(|hold| hold.reason == HoldReason::Drift { flag: flag("RETRY") }));
+    assert_eq!(world.value("RETRY"), Some("false"), "somebody else's change is not overwritten");
+    assert_eq!(world.count(|kind| matches!(kind, EventKind::DriftSeen { .. })), 1, "told once");
+    world.env.insert(flag("RETRY"), "true".into());
+    world.order(Command::Resume).unwrap();
+    world.until("done", done);
+    let causes = world.events(|event| match &event.kind {
+        EventKind::GapRecorded { cause, .. } => Some(cause.clone()),
+        _ => None,
+    });
+    assert_eq!(causes, [GapCause::Drift]);
+}
+
+#[test]
+fn a_lost_answer_is_read_back_and_never_written_twice() {
+    let mut world = World::new(Plan::try_new(single()).unwrap());
+    world.until("enabling", in_stage(1, Stage::Enabling));
+    world.link = Link::AnswersLost;
+    world.pass(minutes(5));
+    world.link = Link::Up;
+    world.until("done", done);
+    assert_eq!(world.writes.len(), 1, "{:?}", world.writes);
+}
+
+#[test]
+fn a_refused_key_needs_a_person_and_then_goes_on() {
+    let mut world = World::new(Plan::try_new(single()).unwrap());
+    world.until("enabling", in_stage(1, Stage::Enabling));
+    world.link = Link::Refused;
+    world.pass(hours(1));
+    assert!(world.rollout.holds().iter().any(|hold| hold.reason.words().contains("BadAdminKey")));
+    world.link = Link::Up;
+    world.order(Command::Resume).unwrap();
+    world.until("done", done);
+}
+
+#[test]
+fn late_and_repeated_outcomes_are_data() {
+    let mut world = baking(|_| {});
+    world.until("reading", |rollout| !rollout.pending().is_empty());
+    let pending = world.rollout.pending().remove(0);
+    world.perform(&pending);
+    let outcome = Outcome::Observed(crate::Reading { flags: Ok(<_>::default()), measurements: vec![], probes: vec![] });
+    let late = Input::EffectEnded { key: pending.key, outcome };
+    assert_eq!(world.input(late).unwrap(), []);
+}
+
+#[test]
+fn a_verification_that_says_no_three_times_rolls_back() {
+    let mut world = World::new(plan());
+    tick_everything(&mut world);
+    world.mode = "direct".into();
+    world.until("rolled back", in_stage(3, Stage::RolledBack));
+    let cause = &world.rollout.incidents()[0].cause;
+    assert_eq!(*cause, RollbackCause::Verification { what: "mode".into(), found: "\"direct\"".into() });
+}
+
+#[test]
+fn a_verification_that_cannot_be_asked_waits() {
+    let mut world = World::new(plan());
+    tick_everything(&mut world);
+    world.until("verifying", in_stage(3, Stage::Verifying));
+    world.link = Link::Down;
+    world.pass(hours(10));
+    assert_eq!(stage(&world.rollout, 3), Stage::Verifying);
+    world.link = Link::Up;
+    world.until("baking", in_stage(3, Stage::Baking));
+}
+
+#[test]
+fn abort_puts_the_running_phase_back_and_leaves_completed_ones() {
+    let mut world = World::new(plan());
+    tick_everything(&mut world);
+    world.until("phase 3 baking", in_stage(3, Stage::Baking));
+    world.order(Command::Abort).unwrap();
+    world.until("aborted", |rollout| rollout.status() == Status::Aborted);
+    assert_eq!((world.value("WORKFLOW"), world.value("RETRY")), (Some("false"), Some("true")));
+    assert!(!world.rollout.is_over(), "its incident is open");
+    world.order(Command::Rollback(RollbackScope::All)).unwrap();
+    world.until("rolled back", |rollout| rollout.rollback().is_none());
+    assert_eq!(world.value("RETRY"), Some("false"), "even an ended rollout can be rolled back");
+    assert_eq!(world.rollout.status(), Status::Running);
+}
+
+#[test]
+fn promote_ends_the_window_and_is_no_resume() {
+    let mut world = baking(|_| {});
+    world.pass(hours(2));
+    world.order(Command::Hold).unwrap();
+    assert!(matches!(world.order(Command::Promote), Err(Rejection::NotNow { .. })));
+    world.order(Command::Resume).unwrap();
+    assert_eq!(stage(&world.rollout, 1), Stage::Baking, "resume skips nothing");
+    world.order(Command::Promote).unwrap();
+    world.until("done", done);
+    assert!(matches!(world.order(Command::Promote), Err(Rejection::NotNow { .. })));
+}
+
+#[test]
+fn a_baseline_with_a_flag_on_or_an_alert_holds() {
+    let mut world = World::new(plan());
+    world.env.insert(flag("RETRY"), "true".into());
+    world.until("held", Rollout::is_held);
+    assert!(world.rollout.holds()[0].reason.words().contains("RETRY is \"true\""));
+    world.order(Command::Resume).unwrap();
+    world.until("held again", Rollout::is_held);
+    world.env.insert(flag("RETRY"), "false".into());
+    world.order(Command::Resume).unwrap();
+    world.until("running", |rollout| rollout.status() == Status::Running);
+}
+
+#[test]
+fn a_warning_in_the_baseline_can_be_accepted_by_a_person() {
+    let mut world = World::new(plan());
+    world.errors = Measured::Number(2.0);
+    world.until("held", Rollout::is_held);
+    world.order(Command::Resume).unwrap();
+    world.until("running", |rollout| rollout.status() == Status::Running);
+}
+
+#[test]
+fn gates_open_for_people_and_the_calendar_only() {
+    let window = ChangeWindow { cron: "0 9 * * *".into(), lasts: hours(2), zone: "UTC".into() };
+    let gated = PlanParts {
+        phases: vec![crate::Phase {
+            before: vec![person("runbook")],
+            approvals: 2,
+            change_window: Some(window),
+            ..phase("retry", "RETRY")
+        }],
+        smoke: None,
+        ..parts()
+    };
+    let mut world = World::new(Plan::try_new(gated).unwrap());
+    world.until("gated", in_stage(1, Stage::Gated));
+    world.order(Command::Check { phase: number(1), item: "runbook".into() }).unwrap();
+    world.order(Command::Approve(number(1))).unwrap();
+    assert_eq!(world.order(Command::Approve(number(1))).unwrap(), [], "the same person counts once");
+    world.pass(hours(26));
+    assert_eq!(stage(&world.rollout, 1), Stage::Gated);
+    let order = crate::Order { command: Command::Approve(number(1)), actor: "bob".into(), reason: "ok".into() };
+    world.input(Input::Ordered(order)).unwrap();
+    world.until("enabled", in_stage(1, Stage::Baking));
+    let (opens, closes) = world.rollout.phases()[0].window.unwrap();
+    let wrote = world.writes[0].0;
+    assert!(opens <= wrote && wrote < closes, "{opens} {wrote} {closes}");
+}
+
+#[test]
+fn too_little_seen_under_the_hold_policy_waits_for_a_person() {
+    let mut world = baking(|parts| parts.missed = MissedPolicy::Hold);
+    world.pass(hours(5));
+    world.link = Link::Down;
+    world.pass(hours(8));
+    world.link = Link::Up;
+    world.pass(minutes(11 * 60 + 30));
+    let missed = world.rollout.holds().iter().filter(|hold| matches!(hold.reason, HoldReason::Missed { .. })).count();
+    assert_eq!(missed, 2);
+    world.order(Command::Resume).unwrap();
+    world.pass(hours(1));
+    assert!(world.rollout.holds().iter().any(|hold| matches!(hold.reason, HoldReason::CoverageShort { .. })));
+    assert!(matches!(world.order(Command::Resume), Err(Rejection::NotNow { .. })));
+    world.order(Command::Promote).unwrap();
+    world.until("done", done);
+}
+
+#[test]
+fn a_smoke_test_that_fails_holds_and_can_be_run_again() {
+    let mut world = World::new(Plan::try_new(PlanParts { smoke: parts().smoke, ..single() }).unwrap());
+    world.task = "failed".into();
+    world.until("held", Rollout::is_held);
+    world.task = "success".into();
+    world.order(Command::Resume).unwrap();
+    world.until("done", done);
+    assert_eq!(world.invocations, 2);
+}
+
+#[test]
+fn a_function_that_may_not_run_twice_is_not_called_again_after_a_lost_answer() {
+    let once = parts().smoke.map(|test| crate::SmokeTest { repeat: SmokeRepeat::Never, ..test });
+    let mut world = World::new(Plan::try_new(PlanParts { smoke: once, ..single() }).unwrap());
+    let creating = |rollout: &Rollout| {
+        rollout.pending().iter().any(|pending| matches!(pending.effect, Effect::Invoke { .. }))
+    };
+    world.until("creating", creating);
+    world.down_for(minutes(1));
+    assert!(world.rollout.is_held() && !creating(&world.rollout), "nobody knows whether it ran");
+    world.order(Command::Resume).unwrap();
+    world.until("done", done);
+    assert_eq!(world.invocations, 1);
+}
+
+#[test]
+fn a_breach_between_phases_rolls_back_the_one_completed_last() {
+    let mut world = World::new(plan());
+    world.until("phase 3 gated", in_stage(3, Stage::Gated));
+    world.errors = Measured::Number(8.0);
+    world.until("rolled back", in_stage(1, Stage::RolledBack));
+    assert_eq!(world.value("RETRY"), Some("false"));
+}
+
+#[test]
+fn the_clock_going_backward_holds_and_the_journal_does_not_follow() {
+    let mut world = baking(|_| {});
+    let before: Timestamp = world.now;
+    world.now -= hours(3);
+    let events = world.input(Input::ClockJumped { by: -hours(3) }).unwrap();
+    assert!(events.iter().all(|event| event.at >= before));
+    assert!(world.rollout.holds().iter().any(|hold| hold.reason == HoldReason::ClockJump));
+}
+
+#[test]
+fn commands_want_a_reason_and_a_known_target() {
+    let mut world = World::new(plan());
+    let order = crate::Order { command: Command::Hold, actor: "ada".into(), reason: " ".into() };
+    assert_eq!(world.input(Input::Ordered(order)).unwrap_err(), Rejection::NoReason);
+    let unknown = world.order(Command::Check { phase: number(3), item: "nope".into() }).unwrap_err();
+    assert!(unknown.to_string().contains("its items are: drill, restart"), "{unknown}");
+    let unknown = world.order(Command::Approve(number(9))).unwrap_err();
+    assert!(unknown.to_string().contains("the plan has 3"), "{unknown}");
+}
+
+#[test]
+fn replay_gives_the_same_state() {
+    let mut world = World::new(plan());
+    tick_everything(&mut world);
+    world.until("phase 3 baking", in_stage(3, Stage::Baking));
+    assert_eq!(Rollout::replay(&world.journal).unwrap(), world.rollout);
+    let names: Vec<FlagName> = world.rollout.plan().flags();
+    assert_eq!(names.len(), 3);
+}

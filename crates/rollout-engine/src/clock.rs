@@ -1,0 +1,186 @@
+//! Owns time: what the wall clock says, how much really passed, and waiting.
+//!
+//! Deadlines are wall-clock moments, since they must survive a restart. Waits are monotonic and short, and read the wall
+//! clock again after each, so that a changed clock is noticed within [`WAIT_MAX`]. Nothing else in the workspace asks the
+//! system for the time.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::{Duration, Instant};
+
+use jiff::{SignedDuration, Timestamp};
+
+/// Longest uninterrupted wait: after that the wall clock is read again.
+const WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// What two clocks say at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// Wall clock.
+    pub wall: Timestamp,
+    /// Time that really passed since the clock was made; does not jump.
+    pub elapsed: SignedDuration,
+}
+
+/// A source of time.
+pub trait Clock: Send + Sync + 'static {
+    /// What the clocks say now.
+    fn moment(&self) -> Moment;
+
+    /// Waits until `at`, or a bounded while, whichever is shorter. The caller reads the clock again.
+    ///
+    /// Cancel-safe: dropping the future ends the wait.
+    fn wait(&self, at: Option<Timestamp>) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+
+    /// The wall clock.
+    fn now(&self) -> Timestamp {
+        self.moment().wall
+    }
+}
+
+/// The system's clocks.
+#[derive(Debug)]
+pub struct SystemClock {
+    began: Instant,
+}
+
+impl SystemClock {
+    /// Starts counting elapsed time.
+    pub fn new() -> Self {
+        Self { began: Instant::now() }
+    }
+}
+
+impl Default for SystemClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clock for SystemClock {
+    fn moment(&self) -> Moment {
+        Moment { wall: system_now(), elapsed: signed(self.began.elapsed()) }
+    }
+
+    fn wait(&self, at: Option<Timestamp>) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(nap(at.map(|at| at.duration_since(system_now()))))
+    }
+}
+
+/// A clock that runs faster, for demonstrations: `origin` + (real time since `real_origin`) × `scale`.
+///
+/// Several processes that are given the same three numbers agree on the time, and it goes on while none of them runs, as
+/// real time does.
+#[derive(Clone, Copy, Debug)]
+pub struct ScaledClock {
+    real_origin: Timestamp,
+    origin: Timestamp,
+    scale: f64,
+}
+
+impl ScaledClock {
+    /// Makes a clock; `scale` is clamped to 1 ..= 1,000,000.
+    pub fn new(real_origin: Timestamp, origin: Timestamp, scale: f64) -> Self {
+        Self { real_origin, origin, scale: scale.clamp(1.0, 1_000_000.0) }
+    }
+}
+
+impl Clock for ScaledClock {
+    fn moment(&self) -> Moment {
+        let real = system_now().duration_since(self.real_origin);
+        let elapsed = SignedDuration::try_from_secs_f64(real.as_secs_f64() * self.scale).unwrap_or(SignedDuration::MAX);
+        Moment { wall: self.origin.checked_add(elapsed).unwrap_or(Timestamp::MAX), elapsed }
+    }
+
+    fn wait(&self, at: Option<Timestamp>) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        let left = at.map(|at| at.duration_since(self.now()).as_secs_f64() / self.scale);
+        Box::pin(nap(left.map(|left| SignedDuration::try_from_secs_f64(left).unwrap_or(SignedDuration::MAX))))
+    }
+}
+
+/// Sleeps for `left`, at most [`WAIT_MAX`].
+async fn nap(left: Option<SignedDuration>) {
+    let left = left.map_or(WAIT_MAX, |left| Duration::try_from(left).unwrap_or(Duration::ZERO).min(WAIT_MAX));
+    if !left.is_zero() {
+        // A timer fires up to a millisecond late by design; that is far below any interval of a plan.
+        #[expect(clippy::disallowed_methods, reason = "this is the one place that waits")]
+        tokio::time::sleep(left).await;
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the system's clock")]
+fn system_now() -> Timestamp {
+    Timestamp::now()
+}
+
+fn signed(duration: Duration) -> SignedDuration {
+    SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
+}
+
+/// A clock that stands still until it is moved.
+#[cfg(any(test, feature = "testing"))]
+#[derive(Debug)]
+pub struct ManualClock {
+    moment: tokio::sync::watch::Sender<Moment>,
+}
+
+#[cfg(any(test, feature = "testing"))]
+impl ManualClock {
+    /// A clock that shows `wall`.
+    pub fn at(wall: Timestamp) -> Self {
+        let moment = Moment { wall, elapsed: SignedDuration::ZERO };
+        Self { moment: tokio::sync::watch::Sender::new(moment) }
+    }
+
+    /// Lets time pass: both clocks move.
+    pub fn advance(&self, by: SignedDuration) {
+        self.moment.send_modify(|moment| {
+            moment.wall = moment.wall.checked_add(by).expect("tests stay within the range of time");
+            moment.elapsed += by;
+        });
+    }
+
+    /// Moves to `wall` as time passes; not backward.
+    pub fn advance_to(&self, wall: Timestamp) {
+        let by = wall.duration_since(self.moment.borrow().wall);
+        self.advance(by.max(SignedDuration::ZERO));
+    }
+
+    /// Sets the wall clock alone, as an operator or NTP does.
+    pub fn jump(&self, by: SignedDuration) {
+        self.moment.send_modify(|moment| {
+            moment.wall = moment.wall.checked_add(by).expect("tests stay within the range of time");
+        });
+    }
+}
+
+#[cfg(any(test, feature = "testing"))]
+impl Clock for ManualClock {
+    fn moment(&self) -> Moment {
+        *self.moment.borrow()
+    }
+
+    fn wait(&self, at: Option<Timestamp>) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        let mut watch = self.moment.subscribe();
+        Box::pin(async move {
+            let reached = |moment: &Moment| at.is_some_and(|at| moment.wall >= at);
+            // A jump backward must be noticed too, so any movement ends the wait once it was seen.
+            if !reached(&watch.borrow_and_update()) {
+                let _ = watch.changed().await;
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scaled_clocks_with_the_same_numbers_agree() {
+        let (real, origin) = (system_now(), Timestamp::UNIX_EPOCH);
+        let (one, two) = (ScaledClock::new(real, origin, 7_200.0), ScaledClock::new(real, origin, 7_200.0));
+        let (first, second) = (one.now(), two.now());
+        assert!(second >= first && second.duration_since(first) < SignedDuration::from_hours(1));
+    }
+}

@@ -1,0 +1,497 @@
+//! Owns the loop that never forgets: gather what happened, decide, append durably, evolve, reply, perform.
+//!
+//! One task owns all rollouts. In each turn it takes at most one input per rollout, so that every decision sees durable
+//! state; what is left over comes first in the next turn. All decisions of a turn share one commit, which is what makes
+//! 64 concurrent requests as cheap as a few.
+//!
+//! The loop stops on the first store error: what cannot be recorded is neither acknowledged nor acted on.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use jiff::{SignedDuration, Timestamp};
+use rollout_core::{
+    Creation, EffectKey, Event, Input, Order, Outcome, PhaseNumber, Rejection, Rollout, RolloutId, Seq,
+};
+use tokio::sync::{broadcast, mpsc};
+use tracing::{debug, error, info, warn};
+
+use crate::board::Board;
+use crate::clock::{Clock, Moment};
+use crate::effects::{Effects, Perform};
+use crate::error::EngineError;
+use crate::handle::{Created, EngineStatus, Entry, Handle, INBOX_MAX, NewRollout, Obeyed, Progress, Reply, Request};
+use crate::resume;
+use crate::schedule;
+use crate::store::record::encode_event;
+use crate::store::{Append, Hash, IdempotencyRow, Standing, Store, StoreError, Writer, WriterHandle};
+
+/// Inputs taken in one turn.
+const TURN_MAX: usize = 256;
+/// Progress notices kept for slow followers; who lags behind reads the journal.
+const PROGRESS_MAX: usize = 4_096;
+/// A difference between wall clock and elapsed time, within one turn, from which on it is called a jump.
+const CLOCK_JUMP_MIN: SignedDuration = SignedDuration::from_secs(30);
+/// How often the engine asks itself whether every live rollout waits for something.
+const AUDIT_EVERY: SignedDuration = SignedDuration::from_hours(1);
+
+/// The engine: open it, then run it.
+pub struct Engine {
+    writer: Writer,
+    store: WriterHandle,
+    clock: Arc<dyn Clock>,
+    board: Board,
+    effects: Effects,
+    inbox: mpsc::Receiver<Request>,
+    backlog: VecDeque<Work>,
+    progress: broadcast::Sender<Progress>,
+    turns: Arc<AtomicU64>,
+    before: Moment,
+    audited_at: Timestamp,
+    stopping: bool,
+}
+
+/// One input on its way to one rollout.
+enum Work {
+    Create(Box<NewRollout>, Reply<Created>),
+    Order(RolloutId, Order, Reply<Obeyed>),
+    Ended(EffectKey, Outcome),
+    Due(RolloutId),
+    Resumed(RolloutId),
+    Jumped(RolloutId, SignedDuration),
+}
+
+/// A decision that is not durable yet.
+struct Staged {
+    rollout: Arc<Rollout>,
+    entries: Vec<Entry>,
+    append: Append,
+    answer: Answer,
+}
+
+/// Who is told once it is.
+enum Answer {
+    Nobody,
+    Create(Reply<Created>),
+    Order(Reply<Obeyed>),
+}
+
+impl Engine {
+    /// Takes up every live rollout of the store. When this returns, all of them are armed; announce readiness then.
+    ///
+    /// # Errors
+    ///
+    /// Damage in the store, named; nothing is driven then.
+    pub async fn open(
+        store: Box<dyn Store>,
+        clock: Arc<dyn Clock>,
+        performer: Arc<dyn Perform>,
+    ) -> Result<(Self, Handle), EngineError> {
+        let (writer, store) = Writer::spawn(store)?;
+        let board = resume::load(&store).await?;
+        let (sender, inbox) = mpsc::channel(INBOX_MAX);
+        let progress = broadcast::Sender::new(PROGRESS_MAX);
+        let turns = Arc::new(AtomicU64::new(0));
+        let handle = Handle { inbox: sender, progress: progress.clone(), turns: Arc::clone(&turns) };
+        let before = clock.moment();
+        let mut engine = Self {
+            writer,
+            store,
+            clock,
+            board,
+            effects: Effects::new(performer),
+            inbox,
+            backlog: VecDeque::new(),
+            progress,
+            turns,
+            audited_at: before.wall,
+            before,
+            stopping: false,
+        };
+        engine.take_up().await?;
+        Ok((engine, handle))
+    }
+
+    /// Runs until [`Handle::stop`], or until the last handle is gone.
+    ///
+    /// # Errors
+    ///
+    /// The store's first error. Start again to find out what became of the last commit.
+    pub async fn run(mut self) -> Result<(), EngineError> {
+        let ended = loop {
+            if let Err(error) = self.turn().await {
+                break Err(error);
+            }
+            if self.stopping && self.backlog.is_empty() {
+                break Ok(());
+            }
+        };
+        // What waits in the inbox is told that the engine stopped when the receiver is dropped.
+        let closed = self.writer.close().await.map_err(EngineError::from);
+        ended.and(closed)
+    }
+
+    /// Tells every live rollout that the engine is back, in one commit, and starts what each needs.
+    async fn take_up(&mut self) -> Result<(), EngineError> {
+        let ids: Vec<_> = self.board.live().map(|rollout| rollout.id()).collect();
+        let live = ids.len();
+        let resumed = ids.into_iter().map(Work::Resumed).collect();
+        self.settle(resumed).await?;
+        self.audit();
+        let (_, ended) = self.board.counts();
+        info!(live, ended, "took up every live rollout");
+        Ok(())
+    }
+
+    async fn turn(&mut self) -> Result<(), EngineError> {
+        let work = self.gather().await;
+        self.turns.fetch_add(1, Ordering::Relaxed);
+        if self.clock.now().duration_since(self.audited_at) >= AUDIT_EVERY {
+            self.audit();
+        }
+        self.settle(work).await
+    }
+
+    /// Waits until something happens, then takes what else is there.
+    async fn gather(&mut self) -> Vec<Work> {
+        let mut work: Vec<Work> = self.backlog.drain(..).collect();
+        if work.is_empty() {
+            let deadline = self.board.next_deadline();
+            tokio::select! {
+                request = self.inbox.recv() => match request {
+                    Some(request) => work.extend(self.sort(request).await),
+                    None => self.stopping = true,
+                },
+                (key, outcome) = self.effects.next() => work.push(Work::Ended(key, outcome)),
+                () = self.clock.wait(deadline) => {}
+            }
+        }
+        while work.len() < TURN_MAX {
+            let Ok(request) = self.inbox.try_recv() else { break };
+            work.extend(self.sort(request).await);
+        }
+        while work.len() < TURN_MAX {
+            let Some((key, outcome)) = self.effects.try_next() else { break };
+            work.push(Work::Ended(key, outcome));
+        }
+        work.extend(self.jump());
+        let now = self.clock.now();
+        work.extend(self.board.due(now).into_iter().take(TURN_MAX).map(Work::Due));
+        work
+    }
+
+    /// Answers what only reads; what may change something becomes work.
+    async fn sort(&mut self, request: Request) -> Option<Work> {
+        match request {
+            Request::Create(new, reply) => return Some(Work::Create(new, reply)),
+            Request::Order(id, order, reply) => return Some(Work::Order(id, order, reply)),
+            Request::Stop => self.stopping = true,
+            Request::Get(id, reply) => {
+                let found = self.find(id).await;
+                let _ = reply.send(found);
+            }
+            Request::List(reply) => {
+                let all = self.list().await;
+                let _ = reply.send(all);
+            }
+            Request::Status(reply) => {
+                let _ = reply.send(Ok(self.status()));
+            }
+            Request::Journal(id, from, reply) => match self.board.get(id).is_some() || self.board.is_unloaded(id) {
+                true => {
+                    let store = self.store.clone();
+                    tokio::spawn(async move {
+                        let _ = reply.send(resume::read_journal(&store, id, from).await);
+                    });
+                }
+                false => {
+                    let _ = reply.send(Err(EngineError::UnknownRollout(id)));
+                }
+            },
+        }
+        None
+    }
+
+    async fn find(&mut self, id: RolloutId) -> Result<Arc<Rollout>, EngineError> {
+        if self.board.is_unloaded(id) {
+            let rollout = resume::load_one(&self.store, id).await?;
+            self.board.put(rollout);
+        }
+        self.board.get(id).cloned().ok_or(EngineError::UnknownRollout(id))
+    }
+
+    async fn list(&mut self) -> Result<Vec<Arc<Rollout>>, EngineError> {
+        for id in self.board.unloaded() {
+            self.find(id).await?;
+        }
+        Ok(self.board.all())
+    }
+
+    fn status(&self) -> EngineStatus {
+        let (live, ended) = self.board.counts();
+        EngineStatus { live, ended, effects: self.effects.count(), stuck: self.stuck(), now: self.clock.now() }
+    }
+
+    fn stuck(&self) -> Vec<RolloutId> {
+        self.board.live().filter(|rollout| rollout.is_stuck()).map(|rollout| rollout.id()).collect()
+    }
+
+    /// Says aloud when a live rollout waits for nothing.
+    fn audit(&mut self) {
+        self.audited_at = self.clock.now();
+        for id in self.stuck() {
+            error!(rollout = %id, "nothing will wake this rollout; this is a defect of rolloutd, please report it");
+        }
+    }
+
+    /// Compares the wall clock with the time that really passed since the last turn.
+    fn jump(&mut self) -> Vec<Work> {
+        let (before, now) = (self.before, self.clock.moment());
+        self.before = now;
+        let by = now.wall.duration_since(before.wall) - (now.elapsed - before.elapsed);
+        if by.abs() < CLOCK_JUMP_MIN {
+            return Vec::new();
+        }
+        warn!(seconds = by.as_secs(), "the wall clock jumped");
+        self.board.live().map(|rollout| Work::Jumped(rollout.id(), by)).collect()
+    }
+
+    /// Decides, commits, answers and performs one turn's work.
+    async fn settle(&mut self, work: Vec<Work>) -> Result<(), EngineError> {
+        let mut staged: Vec<Staged> = Vec::new();
+        let mut touched = BTreeSet::new();
+        for work in work {
+            let id = work.rollout().unwrap_or_else(|| self.board.next_id());
+            if touched.contains(&id) {
+                // A deadline is found again by itself.
+                if !matches!(work, Work::Due(_)) {
+                    self.backlog.push_back(work);
+                }
+                continue;
+            }
+            if let Some(decision) = self.stage(id, work).await? {
+                touched.insert(id);
+                staged.push(decision);
+            }
+        }
+        if staged.is_empty() {
+            return Ok(());
+        }
+        let batch = staged.iter().map(|staged| staged.append.clone()).collect();
+        if let Err(error) = self.store.commit(batch).await {
+            refuse_all(staged, &error);
+            return Err(error.into());
+        }
+        staged.into_iter().for_each(|staged| self.publish(staged));
+        Ok(())
+    }
+
+    async fn stage(&mut self, id: RolloutId, work: Work) -> Result<Option<Staged>, EngineError> {
+        let now = self.clock.now();
+        match work {
+            Work::Create(new, reply) => Ok(self.stage_creation(id, *new, reply, now).await),
+            Work::Order(id, order, reply) => {
+                let decided = match self.find(id).await {
+                    Ok(rollout) => rollout.decide(now, Input::Ordered(order)).map(|events| (rollout, events)),
+                    Err(error) => {
+                        let _ = reply.send(Err(error));
+                        return Ok(None);
+                    }
+                };
+                match decided {
+                    Ok((rollout, events)) if events.is_empty() => {
+                        let _ = reply.send(Ok(Obeyed { rollout, entries: Vec::new() }));
+                        Ok(None)
+                    }
+                    Ok((rollout, events)) => stage_events(&rollout, events, Answer::Order(reply)).map(Some),
+                    Err(refusal) => {
+                        let _ = reply.send(Err(refusal.into()));
+                        Ok(None)
+                    }
+                }
+            }
+            Work::Ended(key, outcome) => self.stage_input(id, now, Input::EffectEnded { key, outcome }),
+            Work::Due(_) => {
+                let decided = self.stage_input(id, now, Input::DeadlineReached)?;
+                if decided.is_none() && self.board.due(now).contains(&id) {
+                    error!(rollout = %id, "a deadline came and nothing followed; this is a defect of rolloutd");
+                    self.board.silence(id);
+                }
+                Ok(decided)
+            }
+            Work::Resumed(_) => {
+                let last_seen = self.board.get(id).map_or(now, |rollout| rollout.last_at());
+                self.stage_input(id, now, Input::EngineResumed { last_seen })
+            }
+            Work::Jumped(_, by) => self.stage_input(id, now, Input::ClockJumped { by }),
+        }
+    }
+
+    fn stage_input(&self, id: RolloutId, now: Timestamp, input: Input) -> Result<Option<Staged>, EngineError> {
+        let Some(rollout) = self.board.get(id) else {
+            debug!(rollout = %id, "an input for a rollout that is not in memory");
+            return Ok(None);
+        };
+        match rollout.decide(now, input) {
+            Ok(events) if events.is_empty() => Ok(None),
+            Ok(events) => stage_events(rollout, events, Answer::Nobody).map(Some),
+            Err(refusal) => {
+                warn_refused(id, &refusal);
+                Ok(None)
+            }
+        }
+    }
+
+    async fn stage_creation(
+        &mut self,
+        id: RolloutId,
+        new: NewRollout,
+        reply: Reply<Created>,
+        now: Timestamp,
+    ) -> Option<Staged> {
+        match self.creation(id, new, now).await {
+            Ok(Ok((event, idempotency))) => {
+                let rollout = Rollout::replay([&event]).ok()?;
+                let payloads = vec![encode_event(&event).ok()?];
+                let append = Append { rollout: id, after: 0, entries: payloads, standing: Standing::Live, idempotency };
+                let entries = vec![Entry { seq: Seq::FIRST, event }];
+                Some(Staged { rollout: Arc::new(rollout), entries, append, answer: Answer::Create(reply) })
+            }
+            Ok(Err(before)) => {
+                let _ = reply.send(Ok(Created::Before(before)));
+                None
+            }
+            Err(error) => {
+                let _ = reply.send(Err(error));
+                None
+            }
+        }
+    }
+
+    /// The first event of a new rollout, or the rollout that the same request created before.
+    async fn creation(
+        &mut self,
+        id: RolloutId,
+        new: NewRollout,
+        now: Timestamp,
+    ) -> Result<Result<(Event, Option<IdempotencyRow>), Arc<Rollout>>, EngineError> {
+        if let Some(key) = &new.idempotency_key {
+            if let Some(row) = self.store.idempotency(key.clone()).await? {
+                return match row.request_digest == new.digest {
+                    true => Ok(Err(self.find(row.rollout).await?)),
+                    false => Err(EngineError::KeyReused(key.clone())),
+                };
+            }
+        }
+        self.check_free(&new)?;
+        for (phase, planned) in new.plan.numbered() {
+            check_window(phase, planned)?;
+        }
+        let request_digest: Hash = new.digest;
+        let idempotency = new.idempotency_key.map(|key| IdempotencyRow { key, rollout: id, request_digest });
+        let creation = Creation {
+            id,
+            digest: hex(&new.digest),
+            url: new.url,
+            start_at: new.start_at.unwrap_or(now).max(now),
+            actor: rollout_core::Actor::Person(new.actor),
+            reason: new.reason,
+            plan: new.plan,
+        };
+        Ok(Ok((Rollout::create(now, creation), idempotency)))
+    }
+
+    /// One live rollout per deployment, and no flag that an unresolved incident locks.
+    fn check_free(&self, new: &NewRollout) -> Result<(), EngineError> {
+        let same = self.board.live().filter(|rollout| rollout.plan().deployment == new.plan.deployment);
+        for rollout in same {
+            let by = rollout.id();
+            if !rollout.status().is_terminal() {
+                return Err(EngineError::DeploymentBusy { deployment: new.plan.deployment.clone(), by });
+            }
+            let wanted = new.plan.flags();
+            for incident in rollout.incidents().iter().filter(|incident| incident.resolved.is_none()) {
+                let phases = incident.phases.iter().filter_map(|number| rollout.plan().phase(*number));
+                let locked = phases.flat_map(|phase| phase.flags.keys()).find(|flag| wanted.contains(flag));
+                if let Some(flag) = locked.cloned() {
+                    return Err(EngineError::FlagLocked { flag, by, incident: incident.number });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// After the commit: the new state is shown, people are answered, effects are started.
+    fn publish(&mut self, staged: Staged) {
+        let Staged { rollout, entries, append: _, answer } = staged;
+        for entry in &entries {
+            debug!(rollout = %rollout.id(), seq = %entry.seq, event = ?entry.event.kind, "recorded");
+        }
+        self.board.put(Arc::clone(&rollout));
+        let _ = self.progress.send(Progress { rollout: rollout.id(), seq: rollout.seq() });
+        self.effects.start(&rollout, self.clock.now());
+        match answer {
+            Answer::Nobody => {}
+            Answer::Create(reply) => {
+                let _ = reply.send(Ok(Created::New(rollout)));
+            }
+            Answer::Order(reply) => {
+                let _ = reply.send(Ok(Obeyed { rollout, entries }));
+            }
+        }
+    }
+}
+
+impl Work {
+    /// The rollout it is for; `None` for one that does not exist yet.
+    fn rollout(&self) -> Option<RolloutId> {
+        match self {
+            Self::Create(..) => None,
+            Self::Ended(key, _) => Some(key.rollout),
+            Self::Order(id, ..) | Self::Due(id) | Self::Resumed(id) | Self::Jumped(id, _) => Some(*id),
+        }
+    }
+}
+
+/// Makes decided events ready for the commit.
+fn stage_events(rollout: &Arc<Rollout>, events: Vec<Event>, answer: Answer) -> Result<Staged, EngineError> {
+    let (id, after) = (rollout.id(), rollout.seq());
+    let mut next = (**rollout).clone();
+    let mut entries = Vec::with_capacity(events.len());
+    let mut payloads = Vec::with_capacity(events.len());
+    for event in events {
+        next.evolve(&event);
+        let seq = next.seq();
+        let payload = encode_event(&event);
+        let why = |error: crate::store::CodecError| EngineError::Record { rollout: id, seq: seq.get(), why: error.to_string() };
+        payloads.push(payload.map_err(why)?);
+        entries.push(Entry { seq, event });
+    }
+    let standing = if next.is_over() { Standing::Ended } else { Standing::Live };
+    let append = Append { rollout: id, after: after.get(), entries: payloads, standing, idempotency: None };
+    Ok(Staged { rollout: Arc::new(next), entries, append, answer })
+}
+
+fn check_window(phase: PhaseNumber, planned: &rollout_core::Phase) -> Result<(), EngineError> {
+    let checked = planned.change_window.as_ref().map(schedule::check_change_window);
+    checked.unwrap_or(Ok(())).map_err(|source| EngineError::ChangeWindow { phase, source })
+}
+
+fn refuse_all(staged: Vec<Staged>, error: &StoreError) {
+    for staged in staged {
+        match staged.answer {
+            Answer::Nobody => {}
+            Answer::Create(reply) => drop(reply.send(Err(error.clone().into()))),
+            Answer::Order(reply) => drop(reply.send(Err(error.clone().into()))),
+        }
+    }
+}
+
+fn warn_refused(id: RolloutId, refusal: &Rejection) {
+    warn!(rollout = %id, %refusal, "an input was refused");
+}
+
+fn hex(digest: &[u8]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,133 @@
+//! Owns effects under way: which are being performed, how many at once, and that each ends in an outcome.
+//!
+//! Invariants: an effect is performed by one task at a time per key; the writes of one rollout never overlap, so that an
+//! enabling that is still on the wire cannot land after its own rollback; a rollback waits for no other rollout's effects.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rollout_core::{
+    Effect, EffectKey, Fault, FaultClass, Outcome, PendingEffect, Rollout, RolloutId, WritePurpose,
+};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::schedule;
+
+/// A future that ends in an outcome.
+pub type Performing = Pin<Box<dyn Future<Output = Outcome> + Send>>;
+
+/// Performs effects outside. Never retries: the core decides when to try again.
+pub trait Perform: Send + Sync + 'static {
+    /// Performs one effect. May be asked for the same key again after a crash.
+    fn perform(&self, effect: PendingEffect) -> Performing;
+}
+
+/// Effects performed at once, over all rollouts; rollbacks come on top.
+const AT_ONCE_MAX: usize = 64;
+/// An effect that takes longer than this is given up. Real time: adapters have shorter limits of their own.
+const EFFECT_MAX: Duration = Duration::from_secs(180);
+
+/// The effects under way.
+pub(crate) struct Effects {
+    performer: Arc<dyn Perform>,
+    running: JoinSet<(EffectKey, Outcome)>,
+    under_way: BTreeSet<EffectKey>,
+    permits: Arc<Semaphore>,
+    lanes: BTreeMap<RolloutId, Arc<Semaphore>>,
+}
+
+impl Effects {
+    pub(crate) fn new(performer: Arc<dyn Perform>) -> Self {
+        Self {
+            performer,
+            running: JoinSet::new(),
+            under_way: BTreeSet::new(),
+            permits: Arc::new(Semaphore::new(AT_ONCE_MAX)),
+            lanes: BTreeMap::new(),
+        }
+    }
+
+    /// Starts what `rollout` needs and is not under way yet.
+    pub(crate) fn start(&mut self, rollout: &Rollout, now: Timestamp) {
+        for pending in rollout.pending() {
+            if self.under_way.insert(pending.key) {
+                self.spawn(pending, now);
+            }
+        }
+        if rollout.is_over() {
+            self.lanes.remove(&rollout.id());
+        }
+    }
+
+    /// The next effect to end. Pends for ever while none is under way. Cancel-safe.
+    pub(crate) async fn next(&mut self) -> (EffectKey, Outcome) {
+        match self.running.join_next().await {
+            Some(Ok(ended)) => {
+                self.under_way.remove(&ended.0);
+                ended
+            }
+            // A task only waits for another one and maps its panic, so it neither panics nor is it cancelled.
+            Some(Err(_)) | None => std::future::pending().await,
+        }
+    }
+
+    /// An effect that ended already, without waiting.
+    pub(crate) fn try_next(&mut self) -> Option<(EffectKey, Outcome)> {
+        let ended = self.running.try_join_next()?.ok()?;
+        self.under_way.remove(&ended.0);
+        Some(ended)
+    }
+
+    /// How many are under way.
+    pub(crate) fn count(&self) -> usize {
+        self.under_way.len()
+    }
+
+    fn spawn(&mut self, pending: PendingEffect, now: Timestamp) {
+        let key = pending.key;
+        if let Effect::FindChangeWindow { window, .. } = &pending.effect {
+            let outcome = match schedule::next_opening(window, now) {
+                Ok((opens, closes)) => Outcome::ChangeWindowFound { opens, closes },
+                Err(error) => Outcome::Failed(Fault::new(FaultClass::Permanent, None, error.to_string())),
+            };
+            self.running.spawn(async move { (key, outcome) });
+            return;
+        }
+        let (writes, rollback) = match &pending.effect {
+            Effect::SetFlags { purpose: WritePurpose::RestoreSafe, .. } => (true, true),
+            Effect::SetFlags { purpose: WritePurpose::Enable, .. } | Effect::Invoke { .. } => (true, false),
+            Effect::Observe(_) | Effect::FindChangeWindow { .. } => (false, false),
+        };
+        let permits = (!rollback).then(|| Arc::clone(&self.permits));
+        let lane = writes.then(|| {
+            let lane = self.lanes.entry(key.rollout).or_insert_with(|| Arc::new(Semaphore::new(1)));
+            Arc::clone(lane)
+        });
+        let performer = Arc::clone(&self.performer);
+        self.running.spawn(async move {
+            // Neither semaphore is ever closed, so a permit is always granted in the end.
+            let _lane = acquire(lane).await;
+            let _permit = acquire(permits).await;
+            let task = tokio::spawn(tokio::time::timeout(EFFECT_MAX, performer.perform(pending)));
+            let outcome = match task.await {
+                Ok(Ok(outcome)) => outcome,
+                Ok(Err(_)) => failed(format!("no answer within {} s", EFFECT_MAX.as_secs())),
+                Err(_) => failed("the adapter panicked; this is a defect of rolloutd".to_string()),
+            };
+            (key, outcome)
+        });
+    }
+}
+
+async fn acquire(semaphore: Option<Arc<Semaphore>>) -> Option<tokio::sync::OwnedSemaphorePermit> {
+    semaphore?.acquire_owned().await.ok()
+}
+
+fn failed(reason: String) -> Outcome {
+    Outcome::Failed(Fault::new(FaultClass::Unknown, None, reason))
+}

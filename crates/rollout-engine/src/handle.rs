@@ -1,0 +1,192 @@
+//! Owns the way in: a cloneable handle that hides the channel to the driver, and what it hands out.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use jiff::Timestamp;
+use rollout_core::{Event, Order, Plan, Rollout, RolloutId, Seq};
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+use crate::error::EngineError;
+
+/// Requests that may wait for the driver. More than that wait with their senders.
+pub(crate) const INBOX_MAX: usize = 1_024;
+
+/// What a person wants to start.
+#[derive(Clone, Debug)]
+pub struct NewRollout {
+    /// The plan, checked.
+    pub plan: Plan,
+    /// SHA-256 of the plan file as it was sent.
+    pub digest: [u8; 32],
+    /// Where the deployment answers.
+    pub url: String,
+    /// When the baseline may begin; `None` = now.
+    pub start_at: Option<Timestamp>,
+    /// Who starts it.
+    pub actor: String,
+    /// Why.
+    pub reason: String,
+    /// The client's key: the same key and the same request give the same rollout.
+    pub idempotency_key: Option<String>,
+}
+
+/// A rollout that was started, now or by an earlier request with the same key.
+#[derive(Clone, Debug)]
+pub enum Created {
+    /// By this request.
+    New(Arc<Rollout>),
+    /// By an earlier one.
+    Before(Arc<Rollout>),
+}
+
+/// An order that was carried out.
+#[derive(Clone, Debug)]
+pub struct Obeyed {
+    /// The rollout after it.
+    pub rollout: Arc<Rollout>,
+    /// What it changed; empty = it was so already.
+    pub entries: Vec<Entry>,
+}
+
+/// One event with its place.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    /// Its place in the journal.
+    pub seq: Seq,
+    /// What happened.
+    pub event: Event,
+}
+
+/// A journal grew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Whose.
+    pub rollout: RolloutId,
+    /// Up to where.
+    pub seq: Seq,
+}
+
+/// How the engine does.
+#[derive(Clone, Debug)]
+pub struct EngineStatus {
+    /// Live rollouts.
+    pub live: usize,
+    /// Ended rollouts.
+    pub ended: usize,
+    /// Effects under way.
+    pub effects: usize,
+    /// Live rollouts that nothing will wake. Must be empty; a defect otherwise.
+    pub stuck: Vec<RolloutId>,
+    /// The engine's wall clock.
+    pub now: Timestamp,
+}
+
+/// A way to the driver. Clones are cheap.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    pub(crate) inbox: mpsc::Sender<Request>,
+    pub(crate) progress: broadcast::Sender<Progress>,
+    pub(crate) turns: Arc<AtomicU64>,
+}
+
+/// What the driver is asked.
+#[derive(Debug)]
+pub(crate) enum Request {
+    Create(Box<NewRollout>, Reply<Created>),
+    Order(RolloutId, Order, Reply<Obeyed>),
+    Get(RolloutId, Reply<Arc<Rollout>>),
+    List(Reply<Vec<Arc<Rollout>>>),
+    Journal(RolloutId, Seq, Reply<Vec<Entry>>),
+    Status(Reply<EngineStatus>),
+    Stop,
+}
+
+pub(crate) type Reply<T> = oneshot::Sender<Result<T, EngineError>>;
+
+impl Handle {
+    /// Starts a rollout. When this returns `Ok`, it is on disk.
+    ///
+    /// # Errors
+    ///
+    /// Refusals of [`EngineError`]; nothing was started then.
+    pub async fn create(&self, new: NewRollout) -> Result<Created, EngineError> {
+        self.ask(|reply| Request::Create(Box::new(new), reply)).await
+    }
+
+    /// Carries out a person's command. When this returns `Ok`, it is on disk.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Rejected`] with what is allowed instead, and the others of [`EngineError`].
+    pub async fn order(&self, rollout: RolloutId, order: Order) -> Result<Obeyed, EngineError> {
+        self.ask(|reply| Request::Order(rollout, order, reply)).await
+    }
+
+    /// One rollout as it stands.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::UnknownRollout`].
+    pub async fn get(&self, rollout: RolloutId) -> Result<Arc<Rollout>, EngineError> {
+        self.ask(|reply| Request::Get(rollout, reply)).await
+    }
+
+    /// All rollouts, ended ones too, in order of creation.
+    ///
+    /// # Errors
+    ///
+    /// Only when the engine has stopped or an ended rollout cannot be read.
+    pub async fn list(&self) -> Result<Vec<Arc<Rollout>>, EngineError> {
+        self.ask(Request::List).await
+    }
+
+    /// The events of one rollout from `from` on.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::UnknownRollout`], or damage in the journal.
+    pub async fn journal(&self, rollout: RolloutId, from: Seq) -> Result<Vec<Entry>, EngineError> {
+        self.ask(|reply| Request::Journal(rollout, from, reply)).await
+    }
+
+    /// How the engine does.
+    ///
+    /// # Errors
+    ///
+    /// Only when the engine has stopped.
+    pub async fn status(&self) -> Result<EngineStatus, EngineError> {
+        self.ask(Request::Status).await
+    }
+
+    /// Tells of every journal that grows. A receiver that lags reads the journal and has missed nothing.
+    pub fn subscribe(&self) -> broadcast::Receiver<Progress> {
+        self.progress.subscribe()
+    }
+
+    /// Turns of the driver's loop so far. Grows at least every few seconds while the driver is well; feed a watchdog from
+    /// it, never from a timer.
+    pub fn turns(&self) -> u64 {
+        self.turns.load(Ordering::Relaxed)
+    }
+
+    /// Asks the driver to stop after what it is doing now.
+    pub async fn stop(&self) {
+        let _ = self.inbox.send(Request::Stop).await;
+    }
+
+    async fn ask<T>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Result<T, EngineError> {
+        let (reply, answer) = oneshot::channel();
+        self.inbox.send(request(reply)).await.map_err(|_| EngineError::Stopped)?;
+        answer.await.unwrap_or(Err(EngineError::Stopped))
+    }
+}
+
+impl Created {
+    /// The rollout.
+    pub fn rollout(&self) -> &Arc<Rollout> {
+        match self {
+            Self::New(rollout) | Self::Before(rollout) => rollout,
+        }
+    }
+}

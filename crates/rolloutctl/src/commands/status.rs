@@ -1,0 +1,236 @@
+//! Owns `status`: how a rollout is, in one line and in the exit code, now or when something is reached.
+//!
+//! A waiting script never hangs on something that will not come: when the rollout ends, is rolled back, or is held and
+//! needs a person, the wait is over with that state's own code. The one hold that ends by itself is waited out.
+
+use std::time::Duration;
+
+use rollout_api::{Exit, JournalEntry, RolloutStatus, RolloutSummary};
+
+use super::Session;
+use crate::cli::{Format, Until};
+use crate::failure::Failure;
+use crate::follow::Follower;
+use crate::render::status::line;
+
+/// What has happened since the wait began, of the things that conditions ask for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Seen {
+    checkpoint: bool,
+    phase: bool,
+}
+
+/// How a wait ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    /// With what was waited for.
+    Reached,
+    /// With something after which it will not come by itself.
+    Passed,
+    /// By the clock.
+    TimedOut,
+}
+
+impl Seen {
+    fn note(&mut self, entry: &JournalEntry) {
+        match entry.kind.as_str() {
+            JournalEntry::CHECKPOINT_JUDGED => self.checkpoint = true,
+            JournalEntry::PHASE_COMPLETED | JournalEntry::PHASE_SKIPPED => self.phase = true,
+            _ => {}
+        }
+    }
+}
+
+impl Session<'_, '_> {
+    pub(super) async fn status(mut self, id: &str) -> Result<Exit, Failure> {
+        let rollout = self.client.get(id).await?.summary;
+        self.print_status(&rollout)?;
+        Ok(exit_of(&rollout))
+    }
+
+    /// Waits until a condition is reached, or can no longer be, or the time is over.
+    pub(super) async fn status_until(
+        mut self,
+        id: &str,
+        until: Until,
+        timeout: Option<Duration>,
+    ) -> Result<Exit, Failure> {
+        let mut rollout = self.client.get(id).await?.summary;
+        let wait = self.wait(&mut rollout, until);
+        let ending = match timeout {
+            None => wait.await?,
+            Some(limit) => {
+                tokio::time::timeout(limit, wait).await.unwrap_or(Ok(Ending::TimedOut))?
+            }
+        };
+        self.print_status(&rollout)?;
+        let condition = until.word();
+        match ending {
+            Ending::Reached => {}
+            Ending::Passed => self.io.say(&format!("`{condition}` was not reached before that")),
+            Ending::TimedOut => {
+                self.io.say(&format!("the time for reaching `{condition}` is over"))
+            }
+        }
+        Ok(match ending {
+            Ending::Reached => Exit::Done,
+            Ending::Passed => exit_of(&rollout),
+            Ending::TimedOut => Exit::TimedOut,
+        })
+    }
+
+    /// Keeps `rollout` current while waiting, so that a time-out can show it.
+    async fn wait(
+        &mut self,
+        rollout: &mut RolloutSummary,
+        until: Until,
+    ) -> Result<Ending, Failure> {
+        let mut seen = Seen::default();
+        if let Some(ending) = judge(until, rollout, seen) {
+            return Ok(ending);
+        }
+        let client = self.client.clone();
+        let mut follower = Follower::new(&client, &rollout.id, rollout.seq);
+        loop {
+            seen.note(&follower.next(self.io).await?);
+            *rollout = follower.detail(self.io).await?.summary;
+            if let Some(ending) = judge(until, rollout, seen) {
+                return Ok(ending);
+            }
+        }
+    }
+
+    fn print_status(&mut self, rollout: &RolloutSummary) -> Result<(), Failure> {
+        match self.format {
+            Format::Text => self.io.print_line(&line(rollout))?,
+            Format::Json => self.io.print_json(rollout)?,
+        }
+        Ok(())
+    }
+}
+
+/// Ends a wait, or lets it go on.
+fn judge(until: Until, rollout: &RolloutSummary, seen: Seen) -> Option<Ending> {
+    let is_reached = match until {
+        Until::Done => rollout.status == RolloutStatus::Completed,
+        Until::Held => rollout.needs_a_person(),
+        Until::Checkpoint => seen.checkpoint,
+        Until::Phase => seen.phase,
+        Until::RolledBack => rollout.rolled_back,
+    };
+    if is_reached {
+        return Some(Ending::Reached);
+    }
+    // A rollback that is on its way has no ending yet, whatever is held meanwhile.
+    let is_stuck = !rollout.rolling_back && (rollout.rolled_back || rollout.needs_a_person());
+    (rollout.is_ended() || is_stuck).then_some(Ending::Passed)
+}
+
+/// How a rollout is, as an exit code.
+fn exit_of(rollout: &RolloutSummary) -> Exit {
+    match rollout.status {
+        RolloutStatus::Aborted => Exit::Aborted,
+        RolloutStatus::Completed => Exit::Done,
+        RolloutStatus::Scheduled
+        | RolloutStatus::Baseline
+        | RolloutStatus::Running
+        | RolloutStatus::FinalChecks => {
+            match (rollout.rolled_back || rollout.rolling_back, rollout.holds.is_empty()) {
+                (true, _) => Exit::RolledBack,
+                (false, false) => Exit::Held,
+                (false, true) => Exit::Done,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rollout_api::{HoldKind, HoldView};
+
+    use super::*;
+    use crate::render::samples;
+
+    fn held(kind: HoldKind) -> RolloutSummary {
+        let hold = HoldView { kind, words: "w".into(), since: "2026-11-22T10:00:00Z".into() };
+        RolloutSummary { holds: vec![hold], ..samples::rollout().summary }
+    }
+
+    fn with_status(status: RolloutStatus) -> RolloutSummary {
+        RolloutSummary { status, ..samples::rollout().summary }
+    }
+
+    /// Ending and exit code for each condition, in the order of the help page.
+    fn endings(rollout: &RolloutSummary) -> [Option<Ending>; 5] {
+        [Until::Done, Until::Held, Until::Checkpoint, Until::Phase, Until::RolledBack]
+            .map(|until| judge(until, rollout, Seen::default()))
+    }
+
+    #[test]
+    fn a_running_rollout_is_waited_for() {
+        assert_eq!(endings(&samples::rollout().summary), [None; 5]);
+        assert_eq!(exit_of(&samples::rollout().summary), Exit::Done);
+    }
+
+    #[test]
+    fn an_ended_rollout_ends_every_wait_at_once() {
+        use Ending::{Passed, Reached};
+        let (completed, aborted) =
+            (with_status(RolloutStatus::Completed), with_status(RolloutStatus::Aborted));
+        assert_eq!(
+            endings(&completed),
+            [Some(Reached), Some(Passed), Some(Passed), Some(Passed), Some(Passed)]
+        );
+        assert_eq!(endings(&aborted), [Some(Passed); 5]);
+        assert_eq!((exit_of(&completed), exit_of(&aborted)), (Exit::Done, Exit::Aborted));
+    }
+
+    #[test]
+    fn a_hold_that_needs_a_person_ends_a_wait_and_a_blind_one_does_not() {
+        let drift = held(HoldKind::Drift);
+        assert_eq!(judge(Until::Done, &drift, Seen::default()), Some(Ending::Passed));
+        assert_eq!(judge(Until::Held, &drift, Seen::default()), Some(Ending::Reached));
+        assert_eq!(exit_of(&drift), Exit::Held);
+        assert_eq!(endings(&held(HoldKind::Blind)), [None; 5]);
+        assert_eq!(exit_of(&held(HoldKind::Blind)), Exit::Held);
+    }
+
+    #[test]
+    fn a_rollback_on_its_way_is_waited_out() {
+        let rolling = RolloutSummary { rolling_back: true, ..held(HoldKind::RolledBack) };
+        assert_eq!(judge(Until::Done, &rolling, Seen::default()), None);
+        assert_eq!(judge(Until::RolledBack, &rolling, Seen::default()), None);
+        let back = RolloutSummary { rolled_back: true, ..held(HoldKind::RolledBack) };
+        assert_eq!(judge(Until::Done, &back, Seen::default()), Some(Ending::Passed));
+        assert_eq!(judge(Until::RolledBack, &back, Seen::default()), Some(Ending::Reached));
+        assert_eq!((exit_of(&rolling), exit_of(&back)), (Exit::RolledBack, Exit::RolledBack));
+    }
+
+    #[test]
+    fn conditions_about_events_are_reached_by_the_next_one() {
+        let entry = |kind: &str| JournalEntry {
+            seq: 9,
+            at: "2026-11-22T10:00:00Z".into(),
+            actor: "rolloutd".into(),
+            note: None,
+            kind: kind.into(),
+            phase: Some(1),
+            text: "t".into(),
+            details: serde_json::Value::Null,
+        };
+        let rollout = samples::rollout().summary;
+        let after = |until, kind: &str| {
+            let mut seen = Seen::default();
+            seen.note(&entry(kind));
+            judge(until, &rollout, seen)
+        };
+        assert_eq!(
+            after(Until::Checkpoint, JournalEntry::CHECKPOINT_JUDGED),
+            Some(Ending::Reached)
+        );
+        assert_eq!(after(Until::Phase, JournalEntry::CHECKPOINT_JUDGED), None);
+        assert_eq!(after(Until::Phase, JournalEntry::PHASE_COMPLETED), Some(Ending::Reached));
+        assert_eq!(after(Until::Phase, JournalEntry::PHASE_SKIPPED), Some(Ending::Reached));
+        assert_eq!(after(Until::Checkpoint, "reading_taken"), None);
+    }
+}

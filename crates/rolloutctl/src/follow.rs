@@ -1,0 +1,84 @@
+//! Owns waiting on a rollout across restarts of the daemon: the event stream is opened again where it broke, by the last
+//! entry's number, so that nothing is missed and nothing is seen twice.
+//!
+//! Only a daemon that was reached once is waited for; one that was never there is a failure at once.
+
+use std::time::Duration;
+
+use rollout_api::client::{Client, ClientError, EventStream};
+use rollout_api::{JournalEntry, RolloutDetail};
+use tokio::time::{Interval, MissedTickBehavior, interval};
+
+use crate::failure::Failure;
+use crate::io::Io;
+
+/// Time between two tries to reach a daemon that was there before. Short: `status --until` answers within a second.
+const RECONNECT_EVERY: Duration = Duration::from_millis(250);
+
+/// Follows one rollout.
+pub(crate) struct Follower<'a> {
+    client: &'a Client,
+    id: String,
+    after: u64,
+    stream: Option<EventStream>,
+    ticks: Interval,
+}
+
+impl<'a> Follower<'a> {
+    /// Follows the rollout behind position `after`. The caller has reached the daemon before.
+    pub(crate) fn new(client: &'a Client, id: &str, after: u64) -> Self {
+        let mut ticks = interval(RECONNECT_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self { client, id: id.to_string(), after, stream: None, ticks }
+    }
+
+    /// The next entry, however long that takes.
+    pub(crate) async fn next(&mut self, io: &mut Io<'_>) -> Result<JournalEntry, Failure> {
+        loop {
+            let Some(stream) = &mut self.stream else {
+                // At most one stream a tick, also from a daemon that ends each of them at once.
+                self.ticks.tick().await;
+                let (client, id, after) = (self.client, self.id.clone(), self.after);
+                self.stream = Some(self.reach(io, async || client.follow(&id, after).await).await?);
+                continue;
+            };
+            match stream.next().await {
+                // A daemon that repeats entries does no harm.
+                Ok(Some(entry)) if entry.seq <= self.after => {}
+                Ok(Some(entry)) => {
+                    self.after = entry.seq;
+                    return Ok(entry);
+                }
+                Ok(None) => self.stream = None,
+                Err(error) if Failure::may_pass(&error) => self.stream = None,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// The rollout as it is now; waits for a daemon that is away.
+    pub(crate) async fn detail(&mut self, io: &mut Io<'_>) -> Result<RolloutDetail, Failure> {
+        let (client, id) = (self.client, self.id.clone());
+        self.reach(io, async || client.get(&id).await).await
+    }
+
+    /// Repeats a reading call until the daemon is there again.
+    async fn reach<T>(
+        &mut self,
+        io: &mut Io<'_>,
+        call: impl AsyncFn() -> Result<T, ClientError>,
+    ) -> Result<T, Failure> {
+        let mut answer = call().await;
+        if answer.as_ref().is_err_and(Failure::may_pass) {
+            io.say("rolloutd is away; waiting for it to come back");
+            while answer.as_ref().is_err_and(Failure::may_pass) {
+                self.ticks.tick().await;
+                answer = call().await;
+            }
+            if answer.is_ok() {
+                io.say("rolloutd is back");
+            }
+        }
+        Ok(answer?)
+    }
+}

@@ -1,0 +1,268 @@
+//! Owns the page of one rollout: where it is, its phases, what the current phase still needs, what was read last.
+
+use std::fmt::Write;
+
+use rollout_api::{
+    BakeView, CheckpointView, IncidentView, ItemView, ItemWhen, PhaseView, ReadingView,
+    RolloutDetail,
+};
+
+use super::status::line;
+use super::table::table;
+use super::time::{length, local, local_with_offset};
+use crate::env::Env;
+
+/// The whole page.
+pub(crate) fn page(rollout: &RolloutDetail, env: &Env) -> String {
+    let mut page = head(rollout, env);
+    section(&mut page, "Phases", &phases(&rollout.phases, env));
+    if let Some(phase) = current(rollout) {
+        section(
+            &mut page,
+            &format!("Phase {}: {}", phase.number, phase.name),
+            &phase_page(phase, env),
+        );
+    }
+    if let Some(reading) = &rollout.last_reading {
+        let title = format!("Last reading, {}: {}", local(&reading.at, &env.zone), reading.verdict);
+        section(&mut page, &title, &reading_table(reading, env));
+    }
+    section(&mut page, "Incidents", &incidents(&rollout.incidents, env));
+    if !rollout.summary.is_ended() {
+        section(&mut page, "Waits for", &bullets(&rollout.waits));
+        section(&mut page, "Allowed now", &bullets(&[rollout.allowed.join(", ")]));
+    }
+    page
+}
+
+/// Adds a section, unless there is nothing in it.
+fn section(page: &mut String, title: &str, body: &str) {
+    if !body.trim().is_empty() {
+        // Writing into a text cannot fail.
+        writeln!(page, "\n{title}\n{}", body.trim_end()).ok();
+    }
+}
+
+fn bullets(lines: &[String]) -> String {
+    lines.iter().filter(|line| !line.is_empty()).map(|line| format!("  {line}\n")).collect()
+}
+
+fn head(rollout: &RolloutDetail, env: &Env) -> String {
+    let summary = &rollout.summary;
+    let digest: String = rollout.digest.chars().take(12).collect();
+    let mut rows = vec![
+        ("plan", format!("{} (sha256 {digest}…)", summary.plan)),
+        ("deployment", format!("{}, {}", summary.deployment, summary.url)),
+        ("started", local_with_offset(&summary.created_at, &env.zone)),
+    ];
+    rows.extend(summary.next_check.as_ref().map(|at| ("next check", local(at, &env.zone))));
+    let rows: String = rows.iter().map(|(name, value)| format!("  {name:<11} {value}\n")).collect();
+    format!("{}\n{}\n{rows}", summary.title, line(summary))
+}
+
+fn phases(phases: &[PhaseView], env: &Env) -> String {
+    let row = |phase: &PhaseView| {
+        vec![
+            phase.number.to_string(),
+            phase.name.clone(),
+            phase.stage.clone(),
+            phase.bake.as_ref().map(window).unwrap_or_default(),
+            checkpoints_in_short(&phase.checkpoints),
+        ]
+    };
+    let rows = phases.iter().map(row).collect();
+    table(&["#", "PHASE", "STAGE", "OBSERVED", "CHECKPOINTS"], rows, 2, env.width)
+}
+
+/// Both clocks of a window: `6h of 24h, 98 %`.
+fn window(bake: &BakeView) -> String {
+    let share = match bake.coverage_bp % 100 {
+        0 => (bake.coverage_bp / 100).to_string(),
+        rest => format!("{}.{rest:02}", bake.coverage_bp / 100),
+    };
+    format!("{} of {}, {share} %", length(bake.observed_secs), length(bake.window_secs))
+}
+
+fn checkpoints_in_short(checkpoints: &[CheckpointView]) -> String {
+    let judged = checkpoints.iter().filter(|checkpoint| checkpoint.verdict.is_some()).count();
+    match checkpoints.len() {
+        0 => String::new(),
+        all => format!("{judged} of {all}"),
+    }
+}
+
+/// The phase that the summary names, while the rollout lives.
+fn current(rollout: &RolloutDetail) -> Option<&PhaseView> {
+    let number = rollout.summary.phase.as_ref().filter(|_| !rollout.summary.is_ended())?.number;
+    rollout.phases.iter().find(|phase| phase.number == number)
+}
+
+fn phase_page(phase: &PhaseView, env: &Env) -> String {
+    let mut page = String::new();
+    for flag in &phase.flags {
+        let seen = flag.seen.as_deref().unwrap_or("not set");
+        page.push_str(&format!("  {} is {seen} (on {}, safe {})\n", flag.name, flag.on, flag.safe));
+    }
+    if phase.attempt > 1 {
+        page.push_str(&format!("  attempt {}\n", phase.attempt));
+    }
+    if phase.approvals_needed > 0 {
+        let by = if phase.approved_by.is_empty() {
+            "nobody yet".to_string()
+        } else {
+            phase.approved_by.join(", ")
+        };
+        page.push_str(&format!(
+            "  approvals {} of {}: {by}\n",
+            phase.approved_by.len(),
+            phase.approvals_needed
+        ));
+    }
+    page.push_str(&items(&phase.items, env));
+    let rows = phase
+        .checkpoints
+        .iter()
+        .map(|checkpoint| checkpoint_row(checkpoint, env))
+        .collect::<Vec<_>>();
+    if !rows.is_empty() {
+        page.push_str(&table(&["CHECKPOINT", "DUE", "JUDGED", "VERDICT"], rows, 2, env.width));
+    }
+    page
+}
+
+fn items(items: &[ItemView], env: &Env) -> String {
+    let line = |item: &ItemView| {
+        let mark = if item.done { 'x' } else { ' ' };
+        let when = match item.when {
+            ItemWhen::Before => "",
+            ItemWhen::After => ", after enabling",
+        };
+        let by = match (&item.by, &item.at) {
+            (Some(by), Some(at)) => format!(" — {by}, {}", local(at, &env.zone)),
+            (Some(by), None) => format!(" — {by}"),
+            (None, _) => String::new(),
+        };
+        format!("  [{mark}] {} ({}{when}){by}\n", item.text, item.name)
+    };
+    items.iter().map(line).collect()
+}
+
+fn checkpoint_row(checkpoint: &CheckpointView, env: &Env) -> Vec<String> {
+    let moment =
+        |at: &Option<String>| at.as_ref().map(|at| local(at, &env.zone)).unwrap_or_default();
+    let late =
+        checkpoint.late_secs.map(|secs| format!(", {} late", length(secs))).unwrap_or_default();
+    vec![
+        checkpoint.label.clone(),
+        moment(&checkpoint.due),
+        moment(&checkpoint.judged_at),
+        checkpoint.verdict.as_ref().map(|verdict| format!("{verdict}{late}")).unwrap_or_default(),
+    ]
+}
+
+fn reading_table(reading: &ReadingView, env: &Env) -> String {
+    let row = |value: &rollout_api::ValueView| {
+        vec![
+            value.label.clone(),
+            value.shown.clone(),
+            value.target.clone().unwrap_or_default(),
+            value.alert.clone().unwrap_or_default(),
+            match &value.reason {
+                Some(reason) => format!("{}: {reason}", value.verdict),
+                None => value.verdict.clone(),
+            },
+        ]
+    };
+    table(
+        &["CRITERION", "VALUE", "TARGET", "ALERT", "VERDICT"],
+        reading.values.iter().map(row).collect(),
+        2,
+        env.width,
+    )
+}
+
+fn incidents(incidents: &[IncidentView], env: &Env) -> String {
+    let line = |incident: &IncidentView| {
+        let phases: Vec<String> = incident.phases.iter().map(ToString::to_string).collect();
+        let end = match (&incident.resolved_by, &incident.note) {
+            (Some(by), Some(note)) => format!(" — {by}: {note}"),
+            (Some(by), None) => format!(" — {by}"),
+            (None, _) => String::new(),
+        };
+        let (number, state) = (incident.number, incident.state.words());
+        let opened = local(&incident.opened_at, &env.zone);
+        format!(
+            "  {number}  {opened}  {state}, phase {}: {}{end}\n",
+            phases.join(", "),
+            incident.cause
+        )
+    };
+    incidents.iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use rollout_api::{IncidentState, RolloutStatus};
+
+    use super::*;
+    use crate::render::samples;
+
+    #[test]
+    fn the_page_of_a_rollout_in_its_second_window() {
+        let page = page(&samples::rollout(), &samples::env());
+        assert!(page.lines().all(|line| line.chars().count() <= 80), "{page}");
+        insta::assert_snapshot!(page, @r"
+        Production Feature Rollout Log
+        r1 running, phase 2/5 prompt-message-id: watching, next checkpoint T+6h
+          plan        agent-flags (sha256 5891b5b522d5…)
+          deployment  production, https://veracious-alligator-638.convex.cloud
+          started     2025-12-16 06:52 (UTC-06:00)
+          next check  2025-12-17 12:30
+
+        Phases
+          #  PHASE               STAGE      OBSERVED                CHECKPOINTS
+          1  retry-with-backoff  completed  24h of 24h, 100 %       1 of 1
+          2  prompt-message-id   baking     5h 30m of 24h, 98.33 %  1 of 2
+
+        Phase 2: prompt-message-id
+          ENABLE_PROMPT_MESSAGE_ID is true (on true, safe false)
+          approvals 1 of 1: ben
+          [ ] Monitoring dashboard working (dashboard)
+          [ ] Runbook reviewed (runbook)
+          CHECKPOINT  DUE               JUDGED            VERDICT
+          T+1h        2025-12-17 07:57  2025-12-17 07:57  warn, 7m late
+          T+6h        2025-12-17 12:57
+
+        Last reading, 2025-12-17 12:00: no data
+          CRITERION      VALUE    TARGET     ALERT    VERDICT
+          Health Status  healthy  = healthy           pass
+          Error Rate     0.4 %    < 1        > 5      pass
+          Response Time  —        < 5000     > 10000  no data: null
+
+        Waits for
+          the check at 2025-12-17T18:30:00Z
+
+        Allowed now
+          check, hold, promote, abort, rollback
+        ");
+    }
+
+    #[test]
+    fn an_ended_rollout_waits_for_nothing_and_keeps_its_incidents() {
+        let mut rollout = samples::rollout();
+        rollout.summary.status = RolloutStatus::Aborted;
+        rollout.incidents.push(IncidentView {
+            number: 1,
+            opened_at: "2025-12-16T18:52:00Z".into(),
+            phases: vec![2],
+            cause: "error_rate is 7 %, alert threshold > 5".into(),
+            state: IncidentState::Resolved,
+            note: Some("bad index, fixed".into()),
+            resolved_by: Some("ana".into()),
+        });
+        let page = page(&rollout, &samples::env());
+        let incident = "  1  2025-12-16 12:52  resolved, phase 2: error_rate is 7 %, alert threshold > 5 — ana: bad index, fixed";
+        assert!(page.contains(incident), "{page}");
+        assert!(!page.contains("Waits for") && !page.contains("Allowed now"), "{page}");
+    }
+}

@@ -1,0 +1,139 @@
+//! Owns the command line of `rolloutd`, and how the process ends.
+//!
+//! Exit codes are those of `rolloutctl`: 0 done, 1 failed and worth another try, 2 the command line or the configuration
+//! makes no sense, 3 refused: the store needs a person first.
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::path::PathBuf;
+use std::process;
+
+use clap::{Args, Parser, Subcommand};
+use rollout_api::Exit;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::config::{CONFIG_PATH, Config, Surroundings};
+use crate::demo::DemoArgs;
+use crate::serve::ServeError;
+use crate::telemetry::{self, chain};
+use crate::wiring::Deployments;
+use crate::{clock, demo, serve, summary};
+
+/// Runs feature-flag rollouts: in order, watched, rolled back by themselves
+#[derive(Debug, Parser)]
+#[command(name = "rolloutd", version)]
+struct Line {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Run the daemon in the foreground, as systemd does
+    Serve(ServeArgs),
+    /// Show a whole rollout in about a minute: a made-up deployment, a real engine that is killed on the way
+    Demo(DemoArgs),
+}
+
+#[derive(Debug, Args)]
+struct ServeArgs {
+    /// The configuration
+    #[arg(long, value_name = "PATH", default_value = CONFIG_PATH)]
+    config: PathBuf,
+    /// Only check configuration and credentials, say what was found, and end
+    #[arg(long)]
+    check: bool,
+}
+
+/// Whether a text is shown in colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Paint {
+    /// On a terminal.
+    Coloured,
+    /// Everywhere else.
+    Plain,
+}
+
+/// Runs the program and ends the process.
+pub fn main() -> ! {
+    let exit = match Line::parse().verb {
+        Verb::Serve(args) => serve_or_check(&args),
+        Verb::Demo(args) => play(args),
+    };
+    process::exit(exit.code().into())
+}
+
+fn serve_or_check(args: &ServeArgs) -> Exit {
+    // A check says what it finds itself.
+    if !args.check
+        && let Err(error) = telemetry::begin()
+    {
+        return complain(Exit::Usage, &chain(&error));
+    }
+    let config = match Config::read(&args.config, &Surroundings::from_env()) {
+        Ok(config) => config,
+        Err(error) => return complain(Exit::Usage, &error.render(paint())),
+    };
+    if args.check {
+        return check(&args.config, &config);
+    }
+    let clock = match clock::from_env() {
+        Ok(clock) => clock,
+        Err(error) => return complain(Exit::Usage, &chain(&error)),
+    };
+    let served = runtime().and_then(|runtime| runtime.block_on(serve::until_told(config, clock)));
+    match served {
+        Ok(()) => Exit::Done,
+        Err(error) => complain(error.exit(), &chain(&error)),
+    }
+}
+
+fn play(args: DemoArgs) -> Exit {
+    match runtime() {
+        Ok(runtime) => runtime.block_on(demo::run(args)),
+        Err(error) => complain(Exit::Failed, &chain(&error)),
+    }
+}
+
+fn runtime() -> Result<Runtime, ServeError> {
+    let built = Builder::new_multi_thread().enable_all().build();
+    built.map_err(|source| ServeError::Runtime { source })
+}
+
+fn check(path: &std::path::Path, config: &Config) -> Exit {
+    let conditions = Deployments::new(&config.deployments).conditions();
+    let text = summary::of(path, config, &conditions);
+    let is_well = conditions.values().all(|condition| condition.complaint.is_none());
+    let is_said = io::stdout().write_all(text.as_bytes()).is_ok();
+    if is_well && is_said { Exit::Done } else { Exit::Failed }
+}
+
+fn complain(exit: Exit, what: &str) -> Exit {
+    // Where standard error is gone, the exit code still says it.
+    writeln!(io::stderr(), "rolloutd: {}", what.trim()).ok();
+    exit
+}
+
+fn paint() -> Paint {
+    let coloured = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    if coloured { Paint::Coloured } else { Paint::Plain }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Line::command().debug_assert();
+    }
+
+    #[test]
+    fn serve_needs_nothing_more() {
+        let line = Line::try_parse_from(["rolloutd", "serve"]).unwrap();
+        let Verb::Serve(args) = line.verb else { panic!("{line:?}") };
+        assert_eq!(args.config, std::path::Path::new(CONFIG_PATH));
+        assert!(!args.check);
+    }
+}

@@ -1,0 +1,58 @@
+//! Owns what can be read: the daemon's state, all rollouts, one rollout, its log.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+use rollout_api::{RolloutDetail, RolloutList, ServerStatus};
+use rollout_core::{LogOptions, Seq};
+
+use crate::view;
+
+use super::App;
+use super::path::RolloutPath;
+use super::refusal::Refused;
+
+/// `GET /v1/status`
+pub(super) async fn status(State(app): State<Arc<App>>) -> Result<Json<ServerStatus>, Refused> {
+    let engine = app.handle.status().await?;
+    Ok(Json(ServerStatus {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        started_at: view::moment(app.started_at),
+        live: engine.live as u64,
+        ended: engine.ended as u64,
+        // The engine stops with the first error of the store, and then this answer is a problem.
+        store: "ok".to_owned(),
+        socket: app.socket.display().to_string(),
+    }))
+}
+
+/// `GET /v1/rollouts`, newest first.
+pub(super) async fn list(State(app): State<Arc<App>>) -> Result<Json<RolloutList>, Refused> {
+    let all = app.handle.list().await?;
+    let now = app.clock.now();
+    let rollouts = all.iter().rev().map(|rollout| view::short(rollout, now)).collect();
+    Ok(Json(RolloutList { rollouts }))
+}
+
+/// `GET /v1/rollouts/{id}`
+pub(super) async fn detail(
+    State(app): State<Arc<App>>,
+    RolloutPath(id): RolloutPath,
+) -> Result<Json<RolloutDetail>, Refused> {
+    let rollout = app.handle.get(id).await?;
+    Ok(Json(view::full(&rollout, app.clock.now())))
+}
+
+/// `GET /v1/rollouts/{id}/log`, as Markdown.
+pub(super) async fn log(
+    State(app): State<Arc<App>>,
+    RolloutPath(id): RolloutPath,
+) -> Result<impl IntoResponse, Refused> {
+    let entries = app.handle.journal(id, Seq::FIRST).await?;
+    let events: Vec<_> = entries.into_iter().map(|entry| entry.event).collect();
+    let page = rollout_core::log(&events, LogOptions::default());
+    Ok(([(CONTENT_TYPE, "text/markdown; charset=utf-8")], page))
+}

@@ -1,0 +1,74 @@
+//! Owns `POST /v1/rollouts`: plan text in, a rollout on disk out.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::http::header::LOCATION;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::IntoResponse;
+use jiff::Timestamp;
+use rollout_api::client::IdempotencyKey;
+use rollout_api::{Answer, StartRequest, StartResponse, plan};
+use rollout_engine::{Created, NewRollout};
+use sha2::{Digest as _, Sha256};
+use tracing::info;
+
+use crate::view;
+
+use super::App;
+use super::body;
+use super::operator::Operator;
+use super::path::bad_request;
+use super::refusal::Refused;
+
+/// Makes a repeated start harmless.
+const KEY_HEADER: &str = "idempotency-key";
+
+/// Starts a rollout: 201 with its place, or 200 when the same request did so before.
+pub(super) async fn start(
+    State(app): State<Arc<App>>,
+    Operator(actor): Operator,
+    request: Request,
+) -> Result<impl IntoResponse, Refused> {
+    let idempotency_key = key(request.headers())?;
+    let StartRequest { plan: text, start_at, .. } = body::take(body::read(request).await?)?;
+    let plan = plan::parse(&text).map_err(|errors| Refused::from(errors.to_problem()))?;
+    let start_at = start_at.map(|text| moment(&text)).transpose()?;
+    let url = app.deployments.admit(&plan.deployment).await?;
+    let new = NewRollout {
+        plan,
+        digest: Sha256::digest(text.as_bytes()).into(),
+        url,
+        start_at,
+        reason: format!("started by {actor}"),
+        actor,
+        idempotency_key,
+    };
+    let created = app.handle.create(new).await?;
+    let (status, answer) = match &created {
+        Created::New(_) => (StatusCode::CREATED, Answer::Accepted),
+        Created::Before(_) => (StatusCode::OK, Answer::Already),
+    };
+    let rollout = view::short(created.rollout(), app.clock.now());
+    info!(rollout = rollout.id, plan = rollout.plan, ?answer, "start");
+    let place = format!("/v1/rollouts/{}", rollout.id);
+    Ok((status, [(LOCATION, place)], Json(StartResponse { answer, rollout })))
+}
+
+fn key(headers: &HeaderMap) -> Result<Option<String>, Refused> {
+    let Some(value) = headers.get(KEY_HEADER) else { return Ok(None) };
+    let key = value.to_str().ok().and_then(IdempotencyKey::new);
+    let key = key.ok_or_else(|| {
+        bad_request(
+            "the header Idempotency-Key must be 1 to 128 visible ASCII characters; a UUID is good",
+        )
+    })?;
+    Ok(Some(key.as_str().to_owned()))
+}
+
+fn moment(text: &str) -> Result<Timestamp, Refused> {
+    text.parse().map_err(|_| {
+        bad_request(format!("`start_at` is `{text}`; write it like 2026-05-04T09:00:00Z"))
+    })
+}

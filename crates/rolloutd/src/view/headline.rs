@@ -1,0 +1,150 @@
+//! Owns the one short phrase that says how a rollout stands.
+//!
+//! What needs a person comes before what goes on by itself: a rollback under way, then holds, then gates, then time left.
+
+use jiff::{SignedDuration, SignedDurationRound, Timestamp, Unit};
+use rollout_core::{Phase, PhaseState, Proof, Rollout, Smoke, Stage, Status};
+
+/// How `rollout` stands at `now`: `phase 3 of 5 baking, 7h 12m left`.
+pub(super) fn headline(rollout: &Rollout, now: Timestamp) -> String {
+    if let Some(rollback) = rollout.rollback() {
+        let phases: Vec<String> = rollback.phases.iter().map(ToString::to_string).collect();
+        return format!("rolling back phase {}", phases.join(", "));
+    }
+    match rollout.status() {
+        Status::Completed => ended("completed", rollout),
+        Status::Aborted => ended("aborted", rollout),
+        Status::Scheduled | Status::Baseline | Status::Running | Status::FinalChecks
+            if rollout.is_held() =>
+        {
+            held(rollout)
+        }
+        Status::Scheduled => "waiting for its start time".to_owned(),
+        Status::Baseline => "taking the baseline".to_owned(),
+        Status::Running => running(rollout, now),
+        Status::FinalChecks => final_checks(rollout.smoke()).to_owned(),
+    }
+}
+
+fn ended(word: &str, rollout: &Rollout) -> String {
+    let open = rollout.incidents().iter().find(|incident| incident.resolved.is_none());
+    match open {
+        Some(incident) => format!("{word}; incident {} is not resolved", incident.number),
+        None => word.to_owned(),
+    }
+}
+
+fn held(rollout: &Rollout) -> String {
+    let holds = rollout.holds();
+    let first = holds.first().map(|hold| match hold.reason.words() {
+        words if words.starts_with("held") => words,
+        words => format!("held: {words}"),
+    });
+    let first = first.unwrap_or_else(|| "held".to_owned());
+    match holds.len() {
+        0 | 1 => first,
+        count => format!("{first} (and {} more)", count - 1),
+    }
+}
+
+fn running(rollout: &Rollout, now: Timestamp) -> String {
+    let current = rollout.current();
+    let planned = current.and_then(|number| rollout.plan().phase(number));
+    let state = current.and_then(|number| rollout.phases().get(number.index()));
+    let (Some(number), Some(phase), Some(state)) = (current, planned, state) else {
+        return "all phases are done".to_owned();
+    };
+    let place = format!("phase {number} of {}", rollout.phases().len());
+    match state.stage {
+        Stage::Gated => gated(&place, &open_before(rollout, phase, state), state),
+        Stage::Concluding => waiting_for_people(&place, &open_after(phase, state)),
+        Stage::Baking => {
+            let left = state.bake.as_ref().map(|bake| bake.ends_at().duration_since(now));
+            format!("{place} baking, {}", left.map_or_else(String::new, left_words))
+        }
+        Stage::Enabling => turning_on(&place, phase),
+        Stage::Pending
+        | Stage::Preflight
+        | Stage::Verifying
+        | Stage::Completed
+        | Stage::Skipped
+        | Stage::RollingBack
+        | Stage::Recovering
+        | Stage::RolledBack => format!("{place}: {}", state.stage.word().replace('_', " ")),
+    }
+}
+
+fn turning_on(place: &str, phase: &Phase) -> String {
+    let flags: Vec<&str> = phase.flags.keys().map(|flag| flag.as_str()).collect();
+    format!("{place}: turning on {}", flags.join(", "))
+}
+
+fn gated(place: &str, open: &[String], state: &PhaseState) -> String {
+    match (open, state.window) {
+        ([], Some((opens, _))) => format!("{place} waits for its change window, opens {opens}"),
+        ([], None) => format!("{place} is about to be enabled"),
+        (open, _) => waiting_for_people(place, open),
+    }
+}
+
+fn waiting_for_people(place: &str, open: &[String]) -> String {
+    match open {
+        [] => format!("{place} is about to be completed"),
+        [only] => format!("{place} waits for a person: {only}"),
+        [first, rest @ ..] => {
+            format!("{place} waits for people: {first} (and {} more)", rest.len())
+        }
+    }
+}
+
+/// What people have yet to do before the phase.
+fn open_before(rollout: &Rollout, phase: &Phase, state: &PhaseState) -> Vec<String> {
+    let items = rollout.plan().items_before(phase).filter(|item| item.proof == Proof::Person);
+    let unticked = items.filter(|item| !state.ticked.contains_key(&item.name));
+    let mut open: Vec<String> = unticked.map(|item| item.text.clone()).collect();
+    match usize::from(phase.approvals).saturating_sub(state.approved_by.len()) {
+        0 => {}
+        1 => open.push("an approval".to_owned()),
+        missing => open.push(format!("{missing} approvals")),
+    }
+    open
+}
+
+/// What people have yet to do once the flags are on.
+fn open_after(phase: &Phase, state: &PhaseState) -> Vec<String> {
+    let unticked = phase.after.iter().filter(|item| !state.ticked.contains_key(&item.name));
+    unticked.map(|item| item.text.clone()).collect()
+}
+
+fn final_checks(smoke: &Smoke) -> &'static str {
+    match smoke {
+        Smoke::NotStarted | Smoke::Passed => "final checks",
+        Smoke::Creating { .. } | Smoke::Waiting { .. } => "final checks: smoke test is running",
+        Smoke::Failed => "final checks: smoke test failed",
+    }
+}
+
+/// `7h 12m left`; a window that is over waits for its last reading.
+fn left_words(left: SignedDuration) -> String {
+    let minutes = SignedDurationRound::new().smallest(Unit::Minute);
+    match left.round(minutes) {
+        _ if left <= SignedDuration::ZERO => "waiting for its last reading".to_owned(),
+        Ok(rounded) if !rounded.is_zero() => format!("{rounded:#} left"),
+        Ok(_) | Err(_) => "less than a minute left".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_left_is_read_in_minutes() {
+        let words = |secs| left_words(SignedDuration::from_secs(secs));
+        assert_eq!(words(7 * 3_600 + 12 * 60 + 20), "7h 12m left");
+        assert_eq!(words(48 * 3_600), "48h left");
+        assert_eq!(words(20), "less than a minute left");
+        assert_eq!(words(0), "waiting for its last reading");
+        assert_eq!(words(-90), "waiting for its last reading");
+    }
+}

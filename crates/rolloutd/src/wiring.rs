@@ -1,0 +1,267 @@
+//! Owns the wires between the engine and the deployments: which adapter performs an effect.
+//!
+//! One adapter per deployment, made when it is first needed and shared from then on, so that connections are used again. A
+//! deployment without a usable credential does not keep the daemon from starting, since other rollouts must be watched:
+//! its effects fail with the reason, and go on by themselves once the credential file is replaced.
+
+use std::collections::BTreeMap;
+use std::future::ready;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rollout_convex::{Convex, ConvexError, Target};
+use rollout_core::{Fault, FaultClass, Outcome, PendingEffect};
+use rollout_engine::{Perform, Performing};
+use tracing::warn;
+
+use crate::config::DeploymentConfig;
+use crate::credential::{Credential, CredentialError, Stamp};
+use crate::telemetry::chain;
+
+/// How long the check of a key may hold up the start of a rollout. A deployment that is away is no reason to refuse: the
+/// baseline waits for it.
+const KEY_CHECK_MAX: Duration = Duration::from_secs(5);
+
+/// All deployments of the configuration.
+#[derive(Debug)]
+pub(crate) struct Deployments {
+    links: BTreeMap<String, Link>,
+}
+
+/// One deployment and its adapter.
+#[derive(Debug)]
+struct Link {
+    name: String,
+    config: DeploymentConfig,
+    loaded: Mutex<Loaded>,
+}
+
+/// The adapter as made from one state of the credential file.
+#[derive(Debug)]
+struct Loaded {
+    stamp: Option<Stamp>,
+    convex: Result<Arc<Convex>, String>,
+    /// What is allowed but should be known.
+    remarks: Vec<String>,
+}
+
+/// How a deployment stands, for people.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Condition {
+    /// Why it cannot be used, if so.
+    pub(crate) complaint: Option<String>,
+    /// What is allowed but should be known.
+    pub(crate) remarks: Vec<String>,
+}
+
+/// Why a rollout cannot be run on a deployment.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unfit {
+    /// Nobody configured it.
+    #[error("there is no deployment `{name}` in the configuration; {}", known_words(.known))]
+    Unknown {
+        /// The name in the plan.
+        name: String,
+        /// The names in the configuration.
+        known: Vec<String>,
+    },
+    /// It is configured, and cannot be used.
+    #[error("deployment {name} cannot be used: {reason}")]
+    Unusable {
+        /// The name.
+        name: String,
+        /// Why, and the way out.
+        reason: String,
+    },
+}
+
+/// Why there is no adapter.
+#[derive(Debug, thiserror::Error)]
+enum LinkError {
+    #[error(transparent)]
+    Credential(#[from] CredentialError),
+    #[error(transparent)]
+    Convex(#[from] ConvexError),
+}
+
+impl Deployments {
+    /// Makes an adapter for each deployment; sends nothing.
+    pub(crate) fn new(configured: &BTreeMap<String, DeploymentConfig>) -> Self {
+        let link = |(name, config): (&String, &DeploymentConfig)| {
+            (name.clone(), Link::new(name.clone(), config.clone()))
+        };
+        Self { links: configured.iter().map(link).collect() }
+    }
+
+    /// Where a deployment answers, if a rollout can be run on it: it is configured, has a credential, and its key permits
+    /// what a rollout needs as far as the deployment says.
+    ///
+    /// # Errors
+    ///
+    /// [`Unfit`] with the way out.
+    pub(crate) async fn admit(&self, name: &str) -> Result<String, Unfit> {
+        let convex = self.find(name)?;
+        if let Ok(Ok(report)) = tokio::time::timeout(KEY_CHECK_MAX, convex.check_key()).await
+            && let Some(reason) = report.complaint()
+        {
+            return Err(Unfit::Unusable { name: name.to_owned(), reason });
+        }
+        Ok(convex.url().to_owned())
+    }
+
+    /// How each deployment stands now, for people.
+    pub(crate) fn conditions(&self) -> BTreeMap<String, Condition> {
+        let condition = |link: &Link| Condition {
+            complaint: link.adapter().err(),
+            remarks: link.lock().remarks.clone(),
+        };
+        self.links.iter().map(|(name, link)| (name.clone(), condition(link))).collect()
+    }
+
+    fn find(&self, name: &str) -> Result<Arc<Convex>, Unfit> {
+        let Some(link) = self.links.get(name) else {
+            let known = self.links.keys().cloned().collect();
+            return Err(Unfit::Unknown { name: name.to_owned(), known });
+        };
+        link.adapter().map_err(|reason| Unfit::Unusable { name: name.to_owned(), reason })
+    }
+}
+
+impl Perform for Deployments {
+    fn perform(&self, effect: PendingEffect) -> Performing {
+        match self.find(&effect.deployment) {
+            Ok(convex) => Box::pin(async move { convex.perform(effect.key, &effect.effect).await }),
+            Err(unfit) => Box::pin(ready(Outcome::Failed(unfit.fault()))),
+        }
+    }
+}
+
+impl Link {
+    fn new(name: String, config: DeploymentConfig) -> Self {
+        let loaded = Mutex::new(Loaded::from(&name, &config));
+        Self { name, config, loaded }
+    }
+
+    /// The adapter, made anew when the credential file is no longer the one it was made from.
+    fn adapter(&self) -> Result<Arc<Convex>, String> {
+        let mut loaded = self.lock();
+        if Stamp::of(&self.config.credential) != loaded.stamp {
+            *loaded = Loaded::from(&self.name, &self.config);
+        }
+        loaded.convex.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Loaded> {
+        self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Loaded {
+    /// Reads the credential and prepares the adapter; says what is wrong or should be known.
+    fn from(name: &str, config: &DeploymentConfig) -> Self {
+        let stamp = Stamp::of(&config.credential);
+        let mut remarks = Vec::new();
+        let convex = connect(name, config, &mut remarks).map_err(|error| chain(&error));
+        for remark in &remarks {
+            warn!(deployment = name, "{remark}");
+        }
+        if let Err(reason) = &convex {
+            warn!(deployment = name, "deployment cannot be used: {reason}");
+        }
+        Self { stamp, convex, remarks }
+    }
+}
+
+impl Unfit {
+    /// What an effect on such a deployment ends with. Nothing was sent.
+    fn fault(&self) -> Fault {
+        let class = match self {
+            Self::Unknown { .. } => FaultClass::Permanent,
+            Self::Unusable { .. } => FaultClass::Transient,
+        };
+        Fault::new(class, None, self.to_string())
+    }
+}
+
+fn connect(
+    name: &str,
+    config: &DeploymentConfig,
+    remarks: &mut Vec<String>,
+) -> Result<Arc<Convex>, LinkError> {
+    let credential = Credential::read(&config.credential)?;
+    remarks.extend(credential.warning);
+    let target = Target {
+        name: name.to_owned(),
+        url: config.url.clone(),
+        key: credential.key,
+        timeout: config.timeout,
+    };
+    let convex = Convex::connect(target)?;
+    remarks.extend_from_slice(convex.warnings());
+    Ok(Arc::new(convex))
+}
+
+fn known_words(known: &[String]) -> String {
+    match known {
+        [] => "none is configured yet".to_owned(),
+        known => format!("configured: {}", known.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use rollout_core::{Effect, EffectKey, RolloutId, Seq, WritePurpose};
+
+    use super::*;
+
+    fn deployments(dir: &Path) -> Deployments {
+        let config = DeploymentConfig {
+            url: "http://127.0.0.1:9".to_owned(),
+            credential: dir.join("p.key"),
+            timeout: Duration::from_secs(1),
+        };
+        Deployments::new(&BTreeMap::from([("p".to_owned(), config)]))
+    }
+
+    async fn fault(deployments: &Deployments, deployment: &str) -> Fault {
+        let effect =
+            Effect::SetFlags { changes: BTreeMap::new(), purpose: WritePurpose::RestoreSafe };
+        let key = EffectKey { rollout: RolloutId::FIRST, seq: Seq::FIRST };
+        let pending = PendingEffect { key, deployment: deployment.to_owned(), effect };
+        let outcome = deployments.perform(pending).await;
+        let Outcome::Failed(fault) = outcome else { panic!("{outcome:?}") };
+        fault
+    }
+
+    #[tokio::test]
+    async fn an_unknown_deployment_needs_a_person_and_a_missing_credential_heals() {
+        let dir = tempfile::tempdir().unwrap();
+        let deployments = deployments(dir.path());
+        let unknown = fault(&deployments, "q").await;
+        assert_eq!(unknown.class, FaultClass::Permanent);
+        assert_eq!(
+            unknown.reason,
+            "there is no deployment `q` in the configuration; configured: p"
+        );
+        let missing = fault(&deployments, "p").await;
+        assert_eq!(missing.class, FaultClass::Transient);
+        assert!(missing.reason.contains("there is no credential"), "{}", missing.reason);
+        let complaint = |deployments: &Deployments| deployments.conditions()["p"].complaint.clone();
+        assert!(complaint(&deployments).is_some());
+
+        std::fs::write(dir.path().join("p.key"), "otter|01").unwrap();
+        assert_eq!(complaint(&deployments), None);
+        // A deployment that is away does not keep a rollout from starting.
+        assert_eq!(deployments.admit("p").await.unwrap(), "http://127.0.0.1:9");
+    }
+
+    #[tokio::test]
+    async fn a_key_of_the_wrong_kind_is_said_without_the_key() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("p.key"), "project:team:app|topsecret").unwrap();
+        let said = deployments(dir.path()).admit("p").await.unwrap_err().to_string();
+        assert!(said.contains("names no deployment") && !said.contains("topsecret"), "{said}");
+    }
+}

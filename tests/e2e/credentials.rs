@@ -1,0 +1,76 @@
+//! A key that the deployment refuses holds the rollout and says which file to look at; the key itself is never shown.
+
+use std::fs;
+use std::path::Path;
+
+use rollout_api::HoldKind;
+use rollout_e2e::{GATED, Setting, World, text_of};
+
+use crate::PROGRAMS;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_key_holds_and_is_never_shown() {
+    let mut world = World::start(PROGRAMS, Setting::default()).await;
+    let key = world.emulator.admin_key();
+    let mut run = world.begin(GATED).await;
+    run.until("preflight_passed").await;
+
+    world.emulator.revoke_key(&key);
+    world.ctl(&["check", "r1", "runbook", "--reason", "read it"]).await.expect_code(0);
+    let failed = run.until("effect_failed").await;
+    assert_eq!(failed.details["fault"]["code"], "BadAdminKey", "{}", failed.text);
+    let held = run.until("held").await;
+    let words = text_of(&held, "hold");
+    assert!(words.contains("credential file of deployment production"), "{words}");
+    assert!(world.emulator.writes().iter().all(|write| !write.applied));
+
+    let status = world.ctl(&["status", "r1"]).await.expect_code(5);
+    assert!(status.stdout.contains("held"), "{}", status.stdout);
+    let detail = run.detail().await;
+    assert!(detail.summary.holds.iter().any(|hold| hold.kind == HoldKind::EffectFailed));
+
+    // Put right, it goes on where it stopped.
+    world.emulator.restore_keys();
+    world.ctl(&["resume", "r1", "--reason", "the key is back"]).await.expect_code(0);
+    run.until("bake_started").await;
+    assert_eq!(world.emulator.env()["ENABLE_ONE"], "true");
+
+    let secret = key.split('|').next_back().unwrap();
+    let shown = format!("{}{}{:?}", world.daemon().messages(), run.log().await, run.entries);
+    assert!(!shown.contains(secret), "the key is in what people see");
+    world.kill().await;
+    let state = world.dir().join("state");
+    let files = search(&state, secret.as_bytes());
+    assert!(files > 0, "no file of the store was searched");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_from_elsewhere_is_refused_before_anything_starts() {
+    let world = World::without_daemon(PROGRAMS, Setting::default()).await;
+    world.write_key("project:team:app|topsecret");
+    let mut world = world;
+    world.restart().await;
+    world.write("plan.toml", GATED);
+    let refused = world.ctl(&["start", "plan.toml"]).await.expect_code(3);
+    assert!(refused.stderr.contains("RO0305"), "{}", refused.stderr);
+    let shown = format!("{}{}{}", refused.stdout, refused.stderr, world.daemon().messages());
+    assert!(!shown.contains("topsecret"), "{shown}");
+    assert!(world.emulator.writes().is_empty());
+}
+
+/// Looks for `secret` in every file below `dir`; says how many there are.
+fn search(dir: &Path, secret: &[u8]) -> usize {
+    let mut files = 0;
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files += search(&path, secret);
+            continue;
+        }
+        files += 1;
+        let bytes = fs::read(&path).unwrap();
+        let found = bytes.windows(secret.len()).any(|window| window == secret);
+        assert!(!found, "the key is in {}", path.display());
+    }
+    files
+}
