@@ -96,7 +96,6 @@ async fn exchange(world: &World, bytes: &[u8]) -> String {
     let mut stream = UnixStream::connect(world.socket()).await.unwrap();
     // A daemon that has seen enough closes the connection; that is an answer too.
     let _ = stream.write_all(bytes).await;
-    let _ = stream.shutdown().await;
     let mut answer = Vec::new();
     let _ = timeout(ANSWER_MAX, stream.read_to_end(&mut answer)).await.unwrap();
     String::from_utf8_lossy(&answer).into_owned()

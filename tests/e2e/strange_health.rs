@@ -44,7 +44,7 @@ const ODDITIES: [(&str, &str, &str, &str); 7] = [
 ];
 
 const PHASE: PhaseSpec =
-    PhaseSpec { flag: "ENABLE_ONE", bake: "900h", checkpoints: &["1h", "900h"] };
+    PhaseSpec { flag: "ENABLE_ONE", bake: "700h", checkpoints: &["1h", "700h"] };
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_shows_nothing_is_never_judged() {

@@ -357,7 +357,71 @@ pub enum HoldReason {
     },
 }
 
+impl EventKind {
+    /// The phase that the event is about, where it is about one; of a rollback the one that goes first.
+    pub fn phase(&self) -> Option<PhaseNumber> {
+        match self {
+            Self::GapRecorded { phase, .. }
+            | Self::CheckpointJudged { phase, .. }
+            | Self::PhaseStarted { phase }
+            | Self::PreflightPassed { phase }
+            | Self::PreflightExpired { phase }
+            | Self::ItemTicked { phase, .. }
+            | Self::PhaseApproved { phase }
+            | Self::ChangeWindowFound { phase, .. }
+            | Self::EnablingStarted { phase }
+            | Self::FlagsSet { phase, .. }
+            | Self::BakeStarted { phase }
+            | Self::BakeEnded { phase }
+            | Self::PhaseCompleted { phase, .. }
+            | Self::PhaseSkipped { phase, .. }
+            | Self::RetryOrdered { phase } => Some(*phase),
+            Self::RollbackStarted { phases, .. } => phases.first().copied(),
+            Self::ReadingStarted { purpose } | Self::ReadingTaken { purpose, .. } => {
+                purpose.phase()
+            }
+            Self::Held { hold } | Self::Released { hold } => hold.phase(),
+            Self::RolloutCreated { .. }
+            | Self::EngineResumed { .. }
+            | Self::ClockJumped { .. }
+            | Self::BaselineStarted
+            | Self::BaselinePassed
+            | Self::EffectFailed { .. }
+            | Self::EffectRetried
+            | Self::DriftSeen { .. }
+            | Self::FlagsRestored { .. }
+            | Self::RestoreLost { .. }
+            | Self::RollbackFinished
+            | Self::IncidentResolved { .. }
+            | Self::AbortOrdered
+            | Self::RolloutAborted
+            | Self::FinalChecksStarted
+            | Self::FinalChecksPassed
+            | Self::SmokeStarted
+            | Self::SmokeCreated { .. }
+            | Self::SmokePassed
+            | Self::SmokeFailed { .. }
+            | Self::RolloutCompleted => None,
+        }
+    }
+}
+
 impl HoldReason {
+    /// The phase that the hold is about, where it is about one.
+    pub fn phase(&self) -> Option<PhaseNumber> {
+        match self {
+            Self::Missed { phase, .. } | Self::CoverageShort { phase } => Some(*phase),
+            Self::Person
+            | Self::Baseline { .. }
+            | Self::Drift { .. }
+            | Self::RolledBack { .. }
+            | Self::EffectFailed { .. }
+            | Self::Blind { .. }
+            | Self::ClockJump
+            | Self::Smoke { .. } => None,
+        }
+    }
+
     /// The reason in words.
     pub fn words(&self) -> String {
         use alloc::format;

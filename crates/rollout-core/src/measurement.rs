@@ -7,7 +7,7 @@ use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::criterion::Verdict;
+use crate::criterion::{Unit, Verdict};
 use crate::effect::Fault;
 use crate::id::{FlagName, PhaseNumber};
 
@@ -166,6 +166,27 @@ pub struct Judged {
     pub verdict: Verdict,
     /// Why, where there is no value to show for it.
     pub reason: Option<String>,
+}
+
+impl Measured {
+    /// The value with its unit, or the reason why there is none.
+    pub fn shown(&self, unit: Unit) -> String {
+        match self {
+            Self::Number(value) => unit.show(*value),
+            Self::Text(text) => text.clone(),
+            Self::Missing(reason) | Self::Failed(reason) => reason.clone(),
+        }
+    }
+}
+
+impl Purpose {
+    /// The phase that the reading is for, where it is for one.
+    pub fn phase(self) -> Option<PhaseNumber> {
+        match self {
+            Self::Preflight(phase) | Self::Verification(phase) => Some(phase),
+            Self::Baseline | Self::Check | Self::Recovery | Self::Final | Self::Smoke => None,
+        }
+    }
 }
 
 impl JudgedReading {

@@ -58,7 +58,8 @@ impl Board {
 
     /// All rollouts in memory, in order of creation.
     pub(crate) fn all(&self) -> Vec<Arc<Rollout>> {
-        let mut all: Vec<_> = self.live.values().chain(self.ended.values().flatten()).cloned().collect();
+        let mut all: Vec<_> =
+            self.live.values().chain(self.ended.values().flatten()).cloned().collect();
         all.sort_by_key(|rollout| rollout.id());
         all
     }

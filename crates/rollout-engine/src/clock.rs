@@ -88,19 +88,23 @@ impl ScaledClock {
 impl Clock for ScaledClock {
     fn moment(&self) -> Moment {
         let real = system_now().duration_since(self.real_origin);
-        let elapsed = SignedDuration::try_from_secs_f64(real.as_secs_f64() * self.scale).unwrap_or(SignedDuration::MAX);
+        let elapsed = SignedDuration::try_from_secs_f64(real.as_secs_f64() * self.scale)
+            .unwrap_or(SignedDuration::MAX);
         Moment { wall: self.origin.checked_add(elapsed).unwrap_or(Timestamp::MAX), elapsed }
     }
 
     fn wait(&self, at: Option<Timestamp>) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         let left = at.map(|at| at.duration_since(self.now()).as_secs_f64() / self.scale);
-        Box::pin(nap(left.map(|left| SignedDuration::try_from_secs_f64(left).unwrap_or(SignedDuration::MAX))))
+        Box::pin(nap(
+            left.map(|left| SignedDuration::try_from_secs_f64(left).unwrap_or(SignedDuration::MAX))
+        ))
     }
 }
 
 /// Sleeps for `left`, at most [`WAIT_MAX`].
 async fn nap(left: Option<SignedDuration>) {
-    let left = left.map_or(WAIT_MAX, |left| Duration::try_from(left).unwrap_or(Duration::ZERO).min(WAIT_MAX));
+    let left = left
+        .map_or(WAIT_MAX, |left| Duration::try_from(left).unwrap_or(Duration::ZERO).min(WAIT_MAX));
     if !left.is_zero() {
         // A timer fires up to a millisecond late by design; that is far below any interval of a plan.
         #[expect(clippy::disallowed_methods, reason = "this is the one place that waits")]
@@ -108,7 +112,10 @@ async fn nap(left: Option<SignedDuration>) {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the system's clock")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the one place that reads the system's clock"
+)]
 fn system_now() -> Timestamp {
     Timestamp::now()
 }
@@ -179,7 +186,8 @@ mod tests {
     #[test]
     fn scaled_clocks_with_the_same_numbers_agree() {
         let (real, origin) = (system_now(), Timestamp::UNIX_EPOCH);
-        let (one, two) = (ScaledClock::new(real, origin, 7_200.0), ScaledClock::new(real, origin, 7_200.0));
+        let (one, two) =
+            (ScaledClock::new(real, origin, 7_200.0), ScaledClock::new(real, origin, 7_200.0));
         let (first, second) = (one.now(), two.now());
         assert!(second >= first && second.duration_since(first) < SignedDuration::from_hours(1));
     }

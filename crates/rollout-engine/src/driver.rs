@@ -12,7 +12,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::{SignedDuration, Timestamp};
 use rollout_core::{
-    Creation, EffectKey, Event, Input, Order, Outcome, PhaseNumber, Rejection, Rollout, RolloutId, Seq,
+    Creation, EffectKey, Event, Input, Order, Outcome, PhaseNumber, Rejection, Rollout, RolloutId,
+    Seq,
 };
 use tokio::sync::{broadcast, mpsc};
 use tracing::{debug, error, info, warn};
@@ -21,11 +22,15 @@ use crate::board::Board;
 use crate::clock::{Clock, Moment};
 use crate::effects::{Effects, Perform};
 use crate::error::EngineError;
-use crate::handle::{Created, EngineStatus, Entry, Handle, INBOX_MAX, NewRollout, Obeyed, Progress, Reply, Request};
+use crate::handle::{
+    Created, EngineStatus, Entry, Handle, INBOX_MAX, NewRollout, Obeyed, Progress, Reply, Request,
+};
 use crate::resume;
 use crate::schedule;
 use crate::store::record::encode_event;
-use crate::store::{Append, Hash, IdempotencyRow, Standing, Store, StoreError, Writer, WriterHandle};
+use crate::store::{
+    Append, Hash, IdempotencyRow, Standing, Store, StoreError, Writer, WriterHandle,
+};
 
 /// Inputs taken in one turn.
 const TURN_MAX: usize = 256;
@@ -93,7 +98,8 @@ impl Engine {
         let (sender, inbox) = mpsc::channel(INBOX_MAX);
         let progress = broadcast::Sender::new(PROGRESS_MAX);
         let turns = Arc::new(AtomicU64::new(0));
-        let handle = Handle { inbox: sender, progress: progress.clone(), turns: Arc::clone(&turns) };
+        let handle =
+            Handle { inbox: sender, progress: progress.clone(), turns: Arc::clone(&turns) };
         let before = clock.moment();
         let mut engine = Self {
             writer,
@@ -198,17 +204,19 @@ impl Engine {
             Request::Status(reply) => {
                 let _ = reply.send(Ok(self.status()));
             }
-            Request::Journal(id, from, reply) => match self.board.get(id).is_some() || self.board.is_unloaded(id) {
-                true => {
-                    let store = self.store.clone();
-                    tokio::spawn(async move {
-                        let _ = reply.send(resume::read_journal(&store, id, from).await);
-                    });
+            Request::Journal(id, from, reply) => {
+                match self.board.get(id).is_some() || self.board.is_unloaded(id) {
+                    true => {
+                        let store = self.store.clone();
+                        tokio::spawn(async move {
+                            let _ = reply.send(resume::read_journal(&store, id, from).await);
+                        });
+                    }
+                    false => {
+                        let _ = reply.send(Err(EngineError::UnknownRollout(id)));
+                    }
                 }
-                false => {
-                    let _ = reply.send(Err(EngineError::UnknownRollout(id)));
-                }
-            },
+            }
         }
         None
     }
@@ -230,7 +238,13 @@ impl Engine {
 
     fn status(&self) -> EngineStatus {
         let (live, ended) = self.board.counts();
-        EngineStatus { live, ended, effects: self.effects.count(), stuck: self.stuck(), now: self.clock.now() }
+        EngineStatus {
+            live,
+            ended,
+            effects: self.effects.count(),
+            stuck: self.stuck(),
+            now: self.clock.now(),
+        }
     }
 
     fn stuck(&self) -> Vec<RolloutId> {
@@ -293,7 +307,9 @@ impl Engine {
             Work::Create(new, reply) => Ok(self.stage_creation(id, *new, reply, now).await),
             Work::Order(id, order, reply) => {
                 let decided = match self.find(id).await {
-                    Ok(rollout) => rollout.decide(now, Input::Ordered(order)).map(|events| (rollout, events)),
+                    Ok(rollout) => {
+                        rollout.decide(now, Input::Ordered(order)).map(|events| (rollout, events))
+                    }
                     Err(error) => {
                         let _ = reply.send(Err(error));
                         return Ok(None);
@@ -304,14 +320,18 @@ impl Engine {
                         let _ = reply.send(Ok(Obeyed { rollout, entries: Vec::new() }));
                         Ok(None)
                     }
-                    Ok((rollout, events)) => stage_events(&rollout, events, Answer::Order(reply)).map(Some),
+                    Ok((rollout, events)) => {
+                        stage_events(&rollout, events, Answer::Order(reply)).map(Some)
+                    }
                     Err(refusal) => {
                         let _ = reply.send(Err(refusal.into()));
                         Ok(None)
                     }
                 }
             }
-            Work::Ended(key, outcome) => self.stage_input(id, now, Input::EffectEnded { key, outcome }),
+            Work::Ended(key, outcome) => {
+                self.stage_input(id, now, Input::EffectEnded { key, outcome })
+            }
             Work::Due(_) => {
                 let decided = self.stage_input(id, now, Input::DeadlineReached)?;
                 if decided.is_none() && self.board.due(now).contains(&id) {
@@ -328,7 +348,12 @@ impl Engine {
         }
     }
 
-    fn stage_input(&self, id: RolloutId, now: Timestamp, input: Input) -> Result<Option<Staged>, EngineError> {
+    fn stage_input(
+        &self,
+        id: RolloutId,
+        now: Timestamp,
+        input: Input,
+    ) -> Result<Option<Staged>, EngineError> {
         let Some(rollout) = self.board.get(id) else {
             debug!(rollout = %id, "an input for a rollout that is not in memory");
             return Ok(None);
@@ -354,9 +379,20 @@ impl Engine {
             Ok(Ok((event, idempotency))) => {
                 let rollout = Rollout::replay([&event]).ok()?;
                 let payloads = vec![encode_event(&event).ok()?];
-                let append = Append { rollout: id, after: 0, entries: payloads, standing: Standing::Live, idempotency };
+                let append = Append {
+                    rollout: id,
+                    after: 0,
+                    entries: payloads,
+                    standing: Standing::Live,
+                    idempotency,
+                };
                 let entries = vec![Entry { seq: Seq::FIRST, event }];
-                Some(Staged { rollout: Arc::new(rollout), entries, append, answer: Answer::Create(reply) })
+                Some(Staged {
+                    rollout: Arc::new(rollout),
+                    entries,
+                    append,
+                    answer: Answer::Create(reply),
+                })
             }
             Ok(Err(before)) => {
                 let _ = reply.send(Ok(Created::Before(before)));
@@ -389,7 +425,8 @@ impl Engine {
             check_window(phase, planned)?;
         }
         let request_digest: Hash = new.digest;
-        let idempotency = new.idempotency_key.map(|key| IdempotencyRow { key, rollout: id, request_digest });
+        let idempotency =
+            new.idempotency_key.map(|key| IdempotencyRow { key, rollout: id, request_digest });
         let creation = Creation {
             id,
             digest: hex(&new.digest),
@@ -404,16 +441,24 @@ impl Engine {
 
     /// One live rollout per deployment, and no flag that an unresolved incident locks.
     fn check_free(&self, new: &NewRollout) -> Result<(), EngineError> {
-        let same = self.board.live().filter(|rollout| rollout.plan().deployment == new.plan.deployment);
+        let same =
+            self.board.live().filter(|rollout| rollout.plan().deployment == new.plan.deployment);
         for rollout in same {
             let by = rollout.id();
             if !rollout.status().is_terminal() {
-                return Err(EngineError::DeploymentBusy { deployment: new.plan.deployment.clone(), by });
+                return Err(EngineError::DeploymentBusy {
+                    deployment: new.plan.deployment.clone(),
+                    by,
+                });
             }
             let wanted = new.plan.flags();
-            for incident in rollout.incidents().iter().filter(|incident| incident.resolved.is_none()) {
-                let phases = incident.phases.iter().filter_map(|number| rollout.plan().phase(*number));
-                let locked = phases.flat_map(|phase| phase.flags.keys()).find(|flag| wanted.contains(flag));
+            for incident in
+                rollout.incidents().iter().filter(|incident| incident.resolved.is_none())
+            {
+                let phases =
+                    incident.phases.iter().filter_map(|number| rollout.plan().phase(*number));
+                let locked =
+                    phases.flat_map(|phase| phase.flags.keys()).find(|flag| wanted.contains(flag));
                 if let Some(flag) = locked.cloned() {
                     return Err(EngineError::FlagLocked { flag, by, incident: incident.number });
                 }
@@ -449,13 +494,19 @@ impl Work {
         match self {
             Self::Create(..) => None,
             Self::Ended(key, _) => Some(key.rollout),
-            Self::Order(id, ..) | Self::Due(id) | Self::Resumed(id) | Self::Jumped(id, _) => Some(*id),
+            Self::Order(id, ..) | Self::Due(id) | Self::Resumed(id) | Self::Jumped(id, _) => {
+                Some(*id)
+            }
         }
     }
 }
 
 /// Makes decided events ready for the commit.
-fn stage_events(rollout: &Arc<Rollout>, events: Vec<Event>, answer: Answer) -> Result<Staged, EngineError> {
+fn stage_events(
+    rollout: &Arc<Rollout>,
+    events: Vec<Event>,
+    answer: Answer,
+) -> Result<Staged, EngineError> {
     let (id, after) = (rollout.id(), rollout.seq());
     let mut next = (**rollout).clone();
     let mut entries = Vec::with_capacity(events.len());
@@ -464,12 +515,17 @@ fn stage_events(rollout: &Arc<Rollout>, events: Vec<Event>, answer: Answer) -> R
         next.evolve(&event);
         let seq = next.seq();
         let payload = encode_event(&event);
-        let why = |error: crate::store::CodecError| EngineError::Record { rollout: id, seq: seq.get(), why: error.to_string() };
+        let why = |error: crate::store::CodecError| EngineError::Record {
+            rollout: id,
+            seq: seq.get(),
+            why: error.to_string(),
+        };
         payloads.push(payload.map_err(why)?);
         entries.push(Entry { seq, event });
     }
     let standing = if next.is_over() { Standing::Ended } else { Standing::Live };
-    let append = Append { rollout: id, after: after.get(), entries: payloads, standing, idempotency: None };
+    let append =
+        Append { rollout: id, after: after.get(), entries: payloads, standing, idempotency: None };
     Ok(Staged { rollout: Arc::new(next), entries, append, answer })
 }
 

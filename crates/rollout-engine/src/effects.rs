@@ -93,14 +93,18 @@ impl Effects {
         if let Effect::FindChangeWindow { window, .. } = &pending.effect {
             let outcome = match schedule::next_opening(window, now) {
                 Ok((opens, closes)) => Outcome::ChangeWindowFound { opens, closes },
-                Err(error) => Outcome::Failed(Fault::new(FaultClass::Permanent, None, error.to_string())),
+                Err(error) => {
+                    Outcome::Failed(Fault::new(FaultClass::Permanent, None, error.to_string()))
+                }
             };
             self.running.spawn(async move { (key, outcome) });
             return;
         }
         let (writes, rollback) = match &pending.effect {
             Effect::SetFlags { purpose: WritePurpose::RestoreSafe, .. } => (true, true),
-            Effect::SetFlags { purpose: WritePurpose::Enable, .. } | Effect::Invoke { .. } => (true, false),
+            Effect::SetFlags { purpose: WritePurpose::Enable, .. } | Effect::Invoke { .. } => {
+                (true, false)
+            }
             Effect::Observe(_) | Effect::FindChangeWindow { .. } => (false, false),
         };
         let permits = (!rollback).then(|| Arc::clone(&self.permits));

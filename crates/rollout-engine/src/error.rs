@@ -29,7 +29,9 @@ pub enum EngineError {
     #[error(transparent)]
     Rejected(#[from] Rejection),
     /// Another rollout is live on the deployment.
-    #[error("{by} is live on `{deployment}`; one rollout at a time, so that a breach has one cause")]
+    #[error(
+        "{by} is live on `{deployment}`; one rollout at a time, so that a breach has one cause"
+    )]
     DeploymentBusy {
         /// The deployment.
         deployment: String,

@@ -170,6 +170,11 @@ impl Handle {
         self.turns.load(Ordering::Relaxed)
     }
 
+    /// Resolves when the engine has stopped, for whatever reason. Cancel-safe.
+    pub async fn closed(&self) {
+        self.inbox.closed().await;
+    }
+
     /// Asks the driver to stop after what it is doing now.
     pub async fn stop(&self) {
         let _ = self.inbox.send(Request::Stop).await;

@@ -19,9 +19,9 @@ pub mod store;
 #[cfg(test)]
 mod tests;
 
-pub use clock::{Clock, Moment, ScaledClock, SystemClock};
 #[cfg(any(test, feature = "testing"))]
 pub use clock::ManualClock;
+pub use clock::{Clock, Moment, ScaledClock, SystemClock};
 pub use driver::Engine;
 pub use effects::{Perform, Performing};
 pub use error::EngineError;

@@ -24,16 +24,27 @@ pub(crate) async fn load(store: &WriterHandle) -> Result<Board, EngineError> {
 }
 
 /// Loads and folds one rollout.
-pub(crate) async fn load_one(store: &WriterHandle, id: RolloutId) -> Result<Arc<Rollout>, EngineError> {
+pub(crate) async fn load_one(
+    store: &WriterHandle,
+    id: RolloutId,
+) -> Result<Arc<Rollout>, EngineError> {
     let entries = read_journal(store, id, Seq::FIRST).await?;
     let events: Vec<Event> = entries.into_iter().map(|entry| entry.event).collect();
     let folded = Rollout::replay(&events);
-    let rollout = folded.map_err(|error| EngineError::Record { rollout: id, seq: 1, why: error.to_string() })?;
+    let rollout = folded.map_err(|error| EngineError::Record {
+        rollout: id,
+        seq: 1,
+        why: error.to_string(),
+    })?;
     Ok(Arc::new(rollout))
 }
 
 /// Reads events from the store, checked and decoded.
-pub(crate) async fn read_journal(store: &WriterHandle, id: RolloutId, from: Seq) -> Result<Vec<Entry>, EngineError> {
+pub(crate) async fn read_journal(
+    store: &WriterHandle,
+    id: RolloutId,
+    from: Seq,
+) -> Result<Vec<Entry>, EngineError> {
     let decode = |entry: crate::store::Entry| {
         let record = decode_event(&entry.payload);
         let event = record.map_err(|error| EngineError::Record {

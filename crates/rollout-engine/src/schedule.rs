@@ -16,7 +16,9 @@ use rollout_core::ChangeWindow;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ScheduleError {
     /// Not five fields.
-    #[error("`{cron}` has {found} fields; write five: minute, hour, day of month, month, day of week")]
+    #[error(
+        "`{cron}` has {found} fields; write five: minute, hour, day of month, month, day of week"
+    )]
     Fields {
         /// What was written.
         cron: String,
@@ -65,9 +67,13 @@ pub fn check_change_window(window: &ChangeWindow) -> Result<(), ScheduleError> {
 /// # Errors
 ///
 /// [`ScheduleError`] when there is none.
-pub fn next_opening(window: &ChangeWindow, from: Timestamp) -> Result<(Timestamp, Timestamp), ScheduleError> {
+pub fn next_opening(
+    window: &ChangeWindow,
+    from: Timestamp,
+) -> Result<(Timestamp, Timestamp), ScheduleError> {
     let never = || ScheduleError::Never { cron: window.cron.clone() };
-    let zone = TimeZone::get(&window.zone).map_err(|_| ScheduleError::Zone { zone: window.zone.clone() })?;
+    let zone = TimeZone::get(&window.zone)
+        .map_err(|_| ScheduleError::Zone { zone: window.zone.clone() })?;
     let schedule = parse(&window.cron)?;
     if window.lasts <= SignedDuration::ZERO {
         return Err(never());
@@ -108,7 +114,8 @@ fn weekday_names(field: &str) -> Result<String, String> {
     let mut days = [false; 7];
     for part in field.split(',') {
         let (range, every) = part.split_once('/').unwrap_or((part, "1"));
-        let every: usize = every.parse().ok().filter(|every| *every > 0).ok_or(format!("`{part}` has no step"))?;
+        let every: usize =
+            every.parse().ok().filter(|every| *every > 0).ok_or(format!("`{part}` has no step"))?;
         let (first, last) = match range.split_once('-') {
             Some((first, last)) => (weekday(first)?, weekday(last)?),
             None if range == "*" => (0, 6),
@@ -164,7 +171,11 @@ mod tests {
     use super::*;
 
     fn window(cron: &str, hours: i64, zone: &str) -> ChangeWindow {
-        ChangeWindow { cron: cron.into(), lasts: SignedDuration::from_hours(hours), zone: zone.into() }
+        ChangeWindow {
+            cron: cron.into(),
+            lasts: SignedDuration::from_hours(hours),
+            zone: zone.into(),
+        }
     }
 
     fn opening(window: &ChangeWindow, from: &str) -> String {
@@ -176,10 +187,19 @@ mod tests {
     fn weekdays_are_the_ones_people_write() {
         let office = window("0 9 * * 1-5", 8, "America/Chicago");
         // 2026-11-22 is a Sunday.
-        assert_eq!(opening(&office, "2026-11-22T12:00:00Z"), "2026-11-23T15:00:00Z 2026-11-23T23:00:00Z");
+        assert_eq!(
+            opening(&office, "2026-11-22T12:00:00Z"),
+            "2026-11-23T15:00:00Z 2026-11-23T23:00:00Z"
+        );
         // Friday inside the window, then Friday after it.
-        assert_eq!(opening(&office, "2026-11-27T16:00:00Z"), "2026-11-27T15:00:00Z 2026-11-27T23:00:00Z");
-        assert_eq!(opening(&office, "2026-11-27T23:00:00Z"), "2026-11-30T15:00:00Z 2026-11-30T23:00:00Z");
+        assert_eq!(
+            opening(&office, "2026-11-27T16:00:00Z"),
+            "2026-11-27T15:00:00Z 2026-11-27T23:00:00Z"
+        );
+        assert_eq!(
+            opening(&office, "2026-11-27T23:00:00Z"),
+            "2026-11-30T15:00:00Z 2026-11-30T23:00:00Z"
+        );
         assert_eq!(weekday_names("5-7").unwrap(), "SUN,FRI,SAT");
         assert_eq!(weekday_names("*/2").unwrap(), "SUN,TUE,THU,SAT");
     }
@@ -199,14 +219,21 @@ mod tests {
             let from: Timestamp = from.parse().unwrap();
             let (opens, _) = next_opening(&window(cron, 1, zone), from).unwrap();
             assert_eq!(opens.to_string(), expected, "{zone} {cron}");
-            let (again, _) = next_opening(&window(cron, 1, zone), opens + SignedDuration::from_hours(1)).unwrap();
-            assert!(again.duration_since(opens) > SignedDuration::from_hours(20), "{zone}: opened twice");
+            let (again, _) =
+                next_opening(&window(cron, 1, zone), opens + SignedDuration::from_hours(1))
+                    .unwrap();
+            assert!(
+                again.duration_since(opens) > SignedDuration::from_hours(20),
+                "{zone}: opened twice"
+            );
         }
     }
 
     #[test]
     fn nonsense_is_named() {
-        let error = |cron: &str, zone: &str| check_change_window(&window(cron, 1, zone)).unwrap_err().to_string();
+        let error = |cron: &str, zone: &str| {
+            check_change_window(&window(cron, 1, zone)).unwrap_err().to_string()
+        };
         assert!(error("0 9 * *", "UTC").contains("has 4 fields"));
         assert!(error("0 0 9 * * 1", "UTC").contains("has 6 fields"));
         assert!(error("0 9 1 * 1", "UTC").contains("leave one of them"));

@@ -15,7 +15,7 @@ use jiff::SignedDuration;
 
 use crate::cadence::Cadence;
 use crate::coverage::Coverage;
-use crate::criterion::Criterion;
+use crate::criterion::{Criterion, Unit};
 use crate::id::{FlagName, PhaseNumber};
 use crate::measurement::{FunctionCall, Probe};
 
@@ -247,6 +247,12 @@ impl Plan {
     /// The items before a phase: the plan's, then its own.
     pub fn items_before<'a>(&'a self, phase: &'a Phase) -> impl Iterator<Item = &'a ChecklistItem> {
         self.0.checklist.iter().chain(&phase.before)
+    }
+
+    /// The unit of a criterion; a plain count for one that the plan does not have.
+    pub fn unit_of(&self, criterion: &str) -> Unit {
+        let found = self.0.criteria.iter().find(|candidate| candidate.name == criterion);
+        found.map_or(Unit::Count, |criterion| criterion.unit)
     }
 
     /// True when at least one criterion has both a target and an alert threshold, so that a breach can be seen at all.

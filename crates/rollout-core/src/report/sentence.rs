@@ -13,10 +13,10 @@ use jiff::tz::Offset;
 use super::markdown::one_line;
 use super::story::person;
 use super::time::{Times, words};
-use crate::criterion::Verdict;
+use crate::criterion::{Unit, Verdict};
 use crate::event::{Event, EventKind, GapCause, HoldReason, HowCompleted, RollbackCause};
 use crate::id::{FlagName, PhaseNumber};
-use crate::measurement::{Judged, JudgedReading, Measured, ProbeKind};
+use crate::measurement::{Judged, JudgedReading, ProbeKind};
 use crate::plan::Plan;
 use crate::rollout::offset_label;
 
@@ -302,15 +302,8 @@ impl Said<'_> {
     }
 
     fn measured(&self, judged: &Judged) -> String {
-        let mut criteria = self.plan.into_iter().flat_map(|plan| &plan.criteria);
-        let unit = criteria.find(|criterion| criterion.name == judged.criterion).map(|c| c.unit);
-        match (&judged.measured, unit) {
-            (Measured::Number(number), Some(unit)) => unit.show(*number),
-            (Measured::Number(number), None) => number.to_string(),
-            (Measured::Text(text) | Measured::Missing(text) | Measured::Failed(text), _) => {
-                text.clone()
-            }
-        }
+        let unit = self.plan.map_or(Unit::Count, |plan| plan.unit_of(&judged.criterion));
+        judged.measured.shown(unit)
     }
 
     /// The item as the guide words it, or its short name.

@@ -129,6 +129,7 @@ impl Rollout {
         }
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "`evolve` sends only these kinds here")]
     fn evolve_status(&mut self, at: Timestamp, kind: &EventKind) {
         match kind {
             EventKind::BaselineStarted => {
@@ -165,12 +166,9 @@ impl Rollout {
         self.watch.observing = None;
         let seen = reading.verdict.is_observed();
         self.watch.failed = if seen { 0 } else { self.watch.failed.saturating_add(1) };
-        if let (true, Some(number)) =
-            (self.shows_phase(reading), self.baking().map(|(number, _)| number))
-        {
-            if let Some(bake) = &mut self.phase_mut(number).bake {
-                bake.add_observed(at);
-            }
+        let shown = self.baking().map(|(number, _)| number).filter(|_| self.shows_phase(reading));
+        if let Some(bake) = shown.and_then(|number| self.phase_mut(number).bake.as_mut()) {
+            bake.add_observed(at);
         }
         if seen {
             self.watch.seen_at = Some(at);
@@ -179,11 +177,11 @@ impl Rollout {
         if matches!(reading.verdict, Verdict::Pass | Verdict::Warn) {
             self.watch.well_since_rollback = true;
         }
-        if let Purpose::Verification(number) = purpose {
-            if reading.flags.is_ok() && self.contradicts(number, reading) {
-                let state = self.phase_mut(number);
-                state.verification_failed = state.verification_failed.saturating_add(1);
-            }
+        if let Purpose::Verification(number) = purpose
+            && self.contradicts(number, reading)
+        {
+            let state = self.phase_mut(number);
+            state.verification_failed = state.verification_failed.saturating_add(1);
         }
         self.watch.last = Some((at, purpose, reading.clone()));
         self.watch.next_at = Some(self.next_reading_after(at, purpose, seen));
@@ -212,14 +210,27 @@ impl Rollout {
         };
         let again = match purpose {
             _ if !seen => retry::read_delay(self.watch.failed, self.seed(), every),
+            Purpose::Check if self.guards_restore(at) => every.min(super::LATE_WRITE_MAX),
             Purpose::Verification(number) => retry::read_delay(
                 self.phases[number.index()].verification_failed.max(1),
                 self.seed(),
                 every,
             ),
-            _ => every,
+            Purpose::Baseline
+            | Purpose::Preflight(_)
+            | Purpose::Check
+            | Purpose::Recovery
+            | Purpose::Final
+            | Purpose::Smoke => every,
         };
         saturating_add(at, again)
+    }
+
+    /// True while a write from before the last rollback may still land (see `LATE_WRITE_MAX`).
+    pub(super) fn guards_restore(&self, now: Timestamp) -> bool {
+        let restored = self.incidents.iter().filter_map(|incident| incident.restored_at).max();
+        restored
+            .is_some_and(|at| now <= saturating_add(at, super::LATE_WRITE_MAX.saturating_mul(2)))
     }
 
     fn seed(&self) -> u64 {
@@ -290,6 +301,7 @@ impl Rollout {
         }
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "`evolve` sends only these kinds here")]
     fn evolve_rollback(&mut self, event: &Event) {
         let at = event.at;
         match &event.kind {
@@ -335,6 +347,8 @@ impl Rollout {
                 };
             }
             EventKind::RollbackFinished => {
+                self.watch.next_at =
+                    Some(saturating_add(at, self.plan.cadence.idle().min(super::LATE_WRITE_MAX)));
                 if let Some(done) = self.rollback.take() {
                     for number in done.phases {
                         self.phase_mut(number).stage = Stage::RolledBack;
@@ -366,6 +380,7 @@ impl Rollout {
         }
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "`evolve` sends only these kinds here")]
     fn evolve_smoke(&mut self, at: Timestamp, kind: &EventKind) {
         match kind {
             EventKind::SmokeStarted => {
@@ -384,6 +399,7 @@ impl Rollout {
         }
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "`evolve` sends only these kinds here")]
     fn evolve_phase(&mut self, number: PhaseNumber, event: &Event) {
         let (at, seq) = (event.at, self.seq);
         let plan = Arc::clone(&self.plan);

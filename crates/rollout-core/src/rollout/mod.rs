@@ -105,3 +105,6 @@ const PREFLIGHT_VALID: SignedDuration = SignedDuration::from_hours(1);
 const VERIFICATION_TRIES_MAX: u32 = 3;
 /// A stretch without a reading longer than this many intervals is a gap.
 const GAP_INTERVALS: i32 = 2;
+/// How long a deployment may sit on a write whose answer was lost, before it lands after all: its own time-out is 300 s (wire
+/// contract, section 1.1). For twice as long after a rollback, a flag that is found on again is put back again.
+const LATE_WRITE_MAX: SignedDuration = SignedDuration::from_mins(5);

@@ -40,7 +40,7 @@ impl Step {
         if reading.verdict.is_observed() {
             self.release(|reason| matches!(reason, HoldReason::Blind { .. }));
         }
-        if self.breach(&reading) {
+        if self.breach(&reading) || self.late_write(&reading) {
             return;
         }
         self.tell_drift(&reading);
@@ -123,6 +123,24 @@ impl Step {
                 self.hold(HoldReason::Drift { flag });
             }
         }
+    }
+
+    /// Puts a flag back again that an earlier write of our own turned on after its rollback. True when there was one.
+    fn late_write(&mut self, reading: &JudgedReading) -> bool {
+        if !self.state.guards_restore(self.now) || self.state.rollback.is_some() {
+            return false;
+        }
+        let rolled_back =
+            |number: &PhaseNumber| self.state.phases[number.index()].stage == Stage::RolledBack;
+        let numbers = self.state.plan.numbered().map(|(number, _)| number);
+        let landed =
+            numbers.filter(rolled_back).find(|number| self.state.flags_are_on(*number, reading));
+        let Some(number) = landed else { return false };
+        let flags = self.state.plan.phase(number).into_iter().flat_map(|phase| phase.flags.keys());
+        let what = flags.map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let found = "on again after it was put back".to_string();
+        self.roll_back(vec![number], RollbackCause::Verification { what, found }, None);
+        true
     }
 
     /// Settles every checkpoint that is due, by this reading and once and for all.
@@ -341,16 +359,6 @@ fn judged_words(plan: &Plan, judged: &Judged) -> String {
 }
 
 /// A judged value with its unit, or the reason why there is none.
-pub(crate) fn shown(plan: &Plan, judged: &Judged) -> String {
-    let unit = plan
-        .criteria
-        .iter()
-        .find(|criterion| criterion.name == judged.criterion)
-        .map(|criterion| criterion.unit);
-    match (&judged.measured, unit) {
-        (Measured::Number(value), Some(unit)) => unit.show(*value),
-        (Measured::Number(value), None) => value.to_string(),
-        (Measured::Text(text), _) => text.clone(),
-        (Measured::Missing(reason) | Measured::Failed(reason), _) => reason.clone(),
-    }
+fn shown(plan: &Plan, judged: &Judged) -> String {
+    judged.measured.shown(plan.unit_of(&judged.criterion))
 }

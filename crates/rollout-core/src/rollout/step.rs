@@ -125,7 +125,9 @@ impl Step {
     ) {
         // What was asked about a window that is now given up needs no answer any more.
         self.release(|reason| match reason {
-            HoldReason::CoverageShort { phase } | HoldReason::Missed { phase, .. } => phases.contains(phase),
+            HoldReason::CoverageShort { phase } | HoldReason::Missed { phase, .. } => {
+                phases.contains(phase)
+            }
             HoldReason::Person
             | HoldReason::Baseline { .. }
             | HoldReason::Drift { .. }
@@ -154,10 +156,7 @@ impl Step {
     fn advance(&mut self) {
         for _ in 0..ADVANCES_MAX {
             let Some(kind) = self.next_automatic() else { return };
-            match kind {
-                EventKind::Held { hold } => self.hold(hold),
-                kind => self.emit(kind),
-            }
+            self.emit(kind);
         }
         unreachable!("a rollout advanced {ADVANCES_MAX} times in one decision");
     }

@@ -8,9 +8,9 @@ use alloc::vec::Vec;
 use jiff::SignedDuration;
 
 use crate::{
-    Bound, Cadence, CadenceStep, ChecklistItem, Comparison, Coverage, Criterion, Expectation, FlagChange, FlagName,
-    FunctionCall, Limit, MissedPolicy, Phase, Plan, PlanParts, Precondition, Probe, ProbeKind, Proof, Risk, Scalar,
-    SmokeRepeat, SmokeTest, Unit,
+    Bound, Cadence, CadenceStep, ChecklistItem, Comparison, Coverage, Criterion, Expectation,
+    FlagChange, FlagName, FunctionCall, Limit, MissedPolicy, Phase, Plan, PlanParts, Precondition,
+    Probe, ProbeKind, Proof, Risk, Scalar, SmokeRepeat, SmokeTest, Unit,
 };
 
 /// Minutes, for short.
@@ -43,7 +43,10 @@ pub(super) fn phase(name: &str, flag_name: &str) -> Phase {
         purpose: "A purpose".into(),
         risk: Risk::Low,
         rollback_impact: "None".into(),
-        flags: BTreeMap::from([(flag(flag_name), FlagChange { on: "true".into(), safe: "false".into() })]),
+        flags: BTreeMap::from([(
+            flag(flag_name),
+            FlagChange { on: "true".into(), safe: "false".into() },
+        )]),
         bake: hours(24),
         checkpoints: vec![hours(1), hours(6), hours(12), hours(24)],
         only_when: None,
@@ -78,7 +81,10 @@ pub(super) fn parts() -> PlanParts {
         pointer: "/mode".into(),
         expect: Expectation::Equals(Scalar::Text("workflow".into())),
     };
-    let variable = Probe { name: "log-provider".into(), kind: ProbeKind::VariableSet(flag("LOG_PROVIDER_URL")) };
+    let variable = Probe {
+        name: "log-provider".into(),
+        kind: ProbeKind::VariableSet(flag("LOG_PROVIDER_URL")),
+    };
     let logs = Phase {
         bake: SignedDuration::ZERO,
         checkpoints: Vec::new(),
@@ -101,7 +107,12 @@ pub(super) fn parts() -> PlanParts {
         deployment: "production".into(),
         sources: BTreeMap::from([("health".to_string(), call("dashboard:health"))]),
         criteria: vec![
-            criterion("errors", Unit::Percent, number(Comparison::Less, 1.0), number(Comparison::Greater, 5.0)),
+            criterion(
+                "errors",
+                Unit::Percent,
+                number(Comparison::Less, 1.0),
+                number(Comparison::Greater, 5.0),
+            ),
             criterion("alerts", Unit::Count, number(Comparison::Equal, 0.0), None),
         ],
         cadence: Cadence::new(cadence).unwrap(),

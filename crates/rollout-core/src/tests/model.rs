@@ -8,9 +8,7 @@ use alloc::vec::Vec;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::{
-    Event, EventKind, HowCompleted, PhaseNumber, Plan, Proof, Rollout, Stage, Verdict,
-};
+use crate::{Event, EventKind, HowCompleted, PhaseNumber, Plan, Proof, Rollout, Stage, Verdict};
 
 pub(super) struct Model {
     plan: Plan,
@@ -27,7 +25,9 @@ pub(super) struct Model {
 
 impl Model {
     pub(super) fn new(creation: &Event) -> Self {
-        let EventKind::RolloutCreated { plan, .. } = &creation.kind else { panic!("a journal begins with its creation") };
+        let EventKind::RolloutCreated { plan, .. } = &creation.kind else {
+            panic!("a journal begins with its creation")
+        };
         let count = plan.phases.len();
         Self {
             plan: (**plan).clone(),
@@ -43,16 +43,23 @@ impl Model {
         }
     }
 
+    #[expect(clippy::too_many_lines, reason = "one short arm for each kind of event")]
     /// Follows one event and compares the machine's stages with its own.
     pub(super) fn follow(&mut self, event: &Event, rollout: &Rollout) {
         assert!(event.at >= self.last_at, "the journal runs backward");
         self.last_at = event.at;
         let actor = alloc::format!("{}", event.actor);
         match &event.kind {
-            EventKind::PhaseStarted { phase } | EventKind::PreflightExpired { phase } => self.set(*phase, Stage::Preflight),
+            EventKind::PhaseStarted { phase } | EventKind::PreflightExpired { phase } => {
+                self.set(*phase, Stage::Preflight)
+            }
             EventKind::PreflightPassed { phase } => self.set(*phase, Stage::Gated),
-            EventKind::ItemTicked { phase, item } => drop(self.ticked[phase.index()].insert(item.clone())),
-            EventKind::PhaseApproved { phase } => drop(self.approvals[phase.index()].insert(actor)),
+            EventKind::ItemTicked { phase, item } => {
+                self.ticked[phase.index()].insert(item.clone());
+            }
+            EventKind::PhaseApproved { phase } => {
+                self.approvals[phase.index()].insert(actor);
+            }
             EventKind::EnablingStarted { phase } => self.enabling(*phase),
             EventKind::FlagsSet { phase, .. } => self.set(*phase, Stage::Verifying),
             EventKind::BakeStarted { phase } => {
@@ -60,15 +67,25 @@ impl Model {
                 self.set(*phase, Stage::Baking);
             }
             EventKind::CheckpointJudged { phase, offset, due, verdict } => {
-                let started = self.windows[phase.index()].expect("a checkpoint is judged in its window");
-                assert_eq!(*due, started + *offset, "a due time is counted from the start of the window");
+                let started =
+                    self.windows[phase.index()].expect("a checkpoint is judged in its window");
+                assert_eq!(
+                    *due,
+                    started + *offset,
+                    "a due time is counted from the start of the window"
+                );
                 assert!(event.at >= *due, "judged before it was due");
                 let twice = self.verdicts[phase.index()].insert(*offset, *verdict);
                 assert_eq!(twice, None, "a checkpoint is judged once");
-                assert!(matches!(verdict, Verdict::Pass | Verdict::Warn), "{verdict} settled a checkpoint");
+                assert!(
+                    matches!(verdict, Verdict::Pass | Verdict::Warn),
+                    "{verdict} settled a checkpoint"
+                );
             }
             EventKind::BakeEnded { phase } => self.set(*phase, Stage::Concluding),
-            EventKind::PhaseCompleted { phase, coverage, how } => self.completed(*phase, *coverage, *how, event.at),
+            EventKind::PhaseCompleted { phase, coverage, how } => {
+                self.completed(*phase, *coverage, *how, event.at)
+            }
             EventKind::PhaseSkipped { phase, .. } => {
                 assert!(!self.is_on(*phase), "a phase whose flags are on was skipped");
                 self.set(*phase, Stage::Skipped);
@@ -76,7 +93,11 @@ impl Model {
             EventKind::RollbackStarted { phases, restore, incident, .. } => {
                 let planned = phases.iter().filter_map(|number| self.plan.phase(*number));
                 let flags: BTreeSet<_> = planned.flat_map(|phase| phase.flags.keys()).collect();
-                assert_eq!(flags, restore.keys().collect(), "a rollback restores its phases' flags, all and only");
+                assert_eq!(
+                    flags,
+                    restore.keys().collect(),
+                    "a rollback restores its phases' flags, all and only"
+                );
                 self.open_incidents.insert(incident.get());
                 for phase in phases {
                     self.rolling.insert(*phase);
@@ -89,7 +110,9 @@ impl Model {
                 self.set_rolling(Stage::RolledBack);
                 self.rolling.clear();
             }
-            EventKind::IncidentResolved { incident } => drop(self.open_incidents.remove(&incident.get())),
+            EventKind::IncidentResolved { incident } => {
+                self.open_incidents.remove(&incident.get());
+            }
             EventKind::RetryOrdered { phase } => {
                 assert!(self.open_incidents.is_empty(), "tried again with an open incident");
                 let index = phase.index();
@@ -102,7 +125,8 @@ impl Model {
             EventKind::Held { .. } => self.held += 1,
             EventKind::Released { .. } => self.held -= 1,
             EventKind::RolloutCompleted | EventKind::RolloutAborted => {
-                let exposed = self.stages.iter().any(|stage| stage.is_exposed() || stage.is_rolling_back());
+                let exposed =
+                    self.stages.iter().any(|stage| stage.is_exposed() || stage.is_rolling_back());
                 assert!(!exposed, "ended with a phase half done");
                 self.held = 0;
             }
@@ -143,10 +167,12 @@ impl Model {
         let live = !rollout.status().is_terminal();
         assert!(!live || !rollout.waits().is_empty(), "a live rollout says what it waits for");
         if let Some((_, _, reading)) = &rollout.watch().last {
-            let breached = reading.breaches().next().is_some() && rollout.watch().well_since_rollback;
+            let breached =
+                reading.breaches().next().is_some() && rollout.watch().well_since_rollback;
             assert!(!(breached && exposed && live), "a breach was seen and a flag stays on");
         }
-        let again = Rollout::decide(rollout, self.last_at, crate::Input::DeadlineReached).expect("deadlines are harmless");
+        let again = Rollout::decide(rollout, self.last_at, crate::Input::DeadlineReached)
+            .expect("deadlines are harmless");
         let due = rollout.next_deadline().is_some_and(|at| at <= self.last_at);
         assert_eq!(!again.is_empty(), due, "a deadline that came must lead somewhere: {again:?}");
     }
@@ -155,22 +181,45 @@ impl Model {
         assert_eq!(self.held, 0, "enabled while held");
         let planned = self.plan.phase(phase).expect("planned");
         let earlier = self.stages.iter().take(phase.index());
-        assert!(earlier.clone().all(|stage| matches!(stage, Stage::Completed | Stage::Skipped)), "enabled out of turn");
+        assert!(
+            earlier.clone().all(|stage| matches!(stage, Stage::Completed | Stage::Skipped)),
+            "enabled out of turn"
+        );
         let people = self.plan.items_before(planned).filter(|item| item.proof == Proof::Person);
-        assert!(people.map(|item| &item.name).all(|name| self.ticked[phase.index()].contains(name)), "an item is open");
-        assert!(self.approvals[phase.index()].len() >= usize::from(planned.approvals), "an approval is missing");
+        assert!(
+            people.map(|item| &item.name).all(|name| self.ticked[phase.index()].contains(name)),
+            "an item is open"
+        );
+        assert!(
+            self.approvals[phase.index()].len() >= usize::from(planned.approvals),
+            "an approval is missing"
+        );
         assert_eq!(self.stages[phase.index()], Stage::Gated, "enabled without a preflight");
         self.set(phase, Stage::Enabling);
     }
 
-    fn completed(&mut self, phase: PhaseNumber, coverage: crate::Coverage, how: HowCompleted, at: Timestamp) {
+    fn completed(
+        &mut self,
+        phase: PhaseNumber,
+        coverage: crate::Coverage,
+        how: HowCompleted,
+        at: Timestamp,
+    ) {
         let planned = self.plan.phase(phase).expect("planned");
         let started = self.windows[phase.index()].expect("a phase completes after its window");
         if how == HowCompleted::Kept {
-            assert!(at.duration_since(started) >= planned.bake, "completed before its window was over");
+            assert!(
+                at.duration_since(started) >= planned.bake,
+                "completed before its window was over"
+            );
             assert!(coverage >= self.plan.coverage_min, "completed with too little seen");
-            assert_eq!(self.verdicts[phase.index()].len(), planned.checkpoints.len(), "a checkpoint has no verdict");
-            let after = planned.after.iter().all(|item| self.ticked[phase.index()].contains(&item.name));
+            assert_eq!(
+                self.verdicts[phase.index()].len(),
+                planned.checkpoints.len(),
+                "a checkpoint has no verdict"
+            );
+            let after =
+                planned.after.iter().all(|item| self.ticked[phase.index()].contains(&item.name));
             assert!(after, "completed with an open item");
             assert_eq!(self.held, 0, "completed while held");
         }
@@ -192,4 +241,3 @@ impl Model {
         }
     }
 }
-

@@ -10,8 +10,8 @@ use proptest::prelude::*;
 use super::fixtures::{flag, hours, minutes, parts};
 use super::world::{Link, World};
 use crate::{
-    Command, EventKind, HoldReason, IncidentNumber, Input, Measured, MissedPolicy, PhaseNumber, Plan, PlanParts,
-    RollbackScope, Rollout, Stage, Status,
+    Command, EventKind, HoldReason, IncidentNumber, Input, Measured, MissedPolicy, PhaseNumber,
+    Plan, PlanParts, RollbackScope, Rollout, Stage, Status,
 };
 
 #[derive(Clone, Debug)]
@@ -87,7 +87,11 @@ impl World {
             Act::Link(link) => self.link = link,
             Act::Drift(which) => {
                 let name = flag(["RETRY", "LOGS", "WORKFLOW"][which]);
-                let other = if self.env.get(&name).map(|value| value.as_str()) == Some("true") { "false" } else { "true" };
+                let other = if self.env.get(&name).map(|value| value.as_str()) == Some("true") {
+                    "false"
+                } else {
+                    "true"
+                };
                 self.env.insert(name, other.into());
             }
             Act::Mode(mode) => self.mode = mode.into(),
@@ -97,13 +101,21 @@ impl World {
                 if let Some(pending) = self.rollout.pending().first().cloned() {
                     let (before, journal) = (self.rollout.clone(), self.journal.len());
                     self.perform(&pending);
-                    if self.rollout.pending().first() != Some(&pending) && journal < self.journal.len() {
-                        assert_eq!(before.pending().first(), Some(&pending), "pending is a function of the state");
+                    if self.rollout.pending().first() != Some(&pending)
+                        && journal < self.journal.len()
+                    {
+                        assert_eq!(
+                            before.pending().first(),
+                            Some(&pending),
+                            "pending is a function of the state"
+                        );
                     }
                     self.perform(&pending);
                 }
             }
-            Act::LogProvider => drop(self.env.insert(flag("LOG_PROVIDER_URL"), "https://logs".into())),
+            Act::LogProvider => {
+                drop(self.env.insert(flag("LOG_PROVIDER_URL"), "https://logs".into()))
+            }
         }
     }
 
@@ -118,16 +130,28 @@ impl World {
                 return;
             }
             self.heal_drift();
-            for incident in self.rollout.incidents().iter().map(|incident| incident.number).collect::<Vec<_>>() {
+            for incident in
+                self.rollout.incidents().iter().map(|incident| incident.number).collect::<Vec<_>>()
+            {
                 let _ = self.order(Command::ResolveIncident(incident));
             }
-            for act in [Command::Resume, Command::Retry, Command::Approve(PhaseNumber::new(3).unwrap())] {
+            for act in
+                [Command::Resume, Command::Retry, Command::Approve(PhaseNumber::new(3).unwrap())]
+            {
                 let _ = self.order(act);
             }
             for item in ["drill", "restart"] {
-                let _ = self.order(Command::Check { phase: PhaseNumber::new(3).unwrap(), item: item.into() });
+                let _ = self.order(Command::Check {
+                    phase: PhaseNumber::new(3).unwrap(),
+                    item: item.into(),
+                });
             }
-            if self.rollout.holds().iter().any(|hold| matches!(hold.reason, HoldReason::CoverageShort { .. })) {
+            if self
+                .rollout
+                .holds()
+                .iter()
+                .any(|hold| matches!(hold.reason, HoldReason::CoverageShort { .. }))
+            {
                 let _ = self.order(Command::Promote);
             }
             self.pass(hours(4));

@@ -9,9 +9,9 @@ use jiff::{SignedDuration, Timestamp};
 use super::fixtures::{flag, hours, minutes, parts, person, phase, plan, single};
 use super::world::{Link, World};
 use crate::{
-    ChangeWindow, Command, Effect, EventKind, FlagName, GapCause, HoldReason, Input, Measured, MissedPolicy, Outcome,
-    PhaseNumber, Plan, PlanParts, Rejection, RollbackCause, RollbackScope, Rollout, SmokeRepeat, Stage, Status, Verb,
-    Verdict,
+    ChangeWindow, Command, Effect, EventKind, FlagName, GapCause, HoldReason, Input, Measured,
+    MissedPolicy, Outcome, PhaseNumber, Plan, PlanParts, Rejection, RollbackCause, RollbackScope,
+    Rollout, SmokeRepeat, Stage, Status, Verb, Verdict,
 };
 
 fn number(number: u8) -> PhaseNumber {
@@ -52,14 +52,21 @@ fn the_whole_plan_runs_to_its_end() {
     assert!(world.rollout.waits().iter().any(|wait| wait.to_string().contains("RESTART")));
     world.order(Command::Check { phase: number(3), item: "restart".into() }).unwrap();
     world.until("done", done);
-    assert_eq!((world.value("RETRY"), world.value("LOGS"), world.value("WORKFLOW")), (Some("true"), None, Some("true")));
+    assert_eq!(
+        (world.value("RETRY"), world.value("LOGS"), world.value("WORKFLOW")),
+        (Some("true"), None, Some("true"))
+    );
     assert_eq!(stage(&world.rollout, 2), Stage::Skipped);
     assert_eq!(world.writes.len(), 2, "each flag is written once: {:?}", world.writes);
     let checkpoints = world.events(|event| match &event.kind {
         EventKind::CheckpointJudged { due, .. } => Some(event.at.duration_since(*due)),
         _ => None,
     });
-    assert_eq!(checkpoints, vec![SignedDuration::ZERO; 8], "eight checkpoints, each judged at its due time");
+    assert_eq!(
+        checkpoints,
+        vec![SignedDuration::ZERO; 8],
+        "eight checkpoints, each judged at its due time"
+    );
     assert_eq!(world.count(|kind| matches!(kind, EventKind::GapRecorded { .. })), 0);
 }
 
@@ -73,10 +80,22 @@ fn a_breach_rolls_back_in_the_step_that_judges_it() {
     let seen = world.now;
     world.until("rolled back", in_stage(3, Stage::RolledBack));
     assert!(world.now.duration_since(seen) <= minutes(30), "within one check interval");
-    assert_eq!((world.value("WORKFLOW"), world.value("RETRY")), (Some("false"), Some("true")), "earlier flags stay on");
-    let at = |wanted: fn(&EventKind) -> bool| world.journal.iter().rposition(|event| wanted(&event.kind)).unwrap();
-    let judged = at(|kind| matches!(kind, EventKind::ReadingTaken { reading, .. } if reading.verdict == Verdict::Breach));
-    let started = world.journal.iter().position(|event| matches!(event.kind, EventKind::RollbackStarted { .. })).unwrap();
+    assert_eq!(
+        (world.value("WORKFLOW"), world.value("RETRY")),
+        (Some("false"), Some("true")),
+        "earlier flags stay on"
+    );
+    let at = |wanted: fn(&EventKind) -> bool| {
+        world.journal.iter().rposition(|event| wanted(&event.kind)).unwrap()
+    };
+    let judged = at(
+        |kind| matches!(kind, EventKind::ReadingTaken { reading, .. } if reading.verdict == Verdict::Breach),
+    );
+    let started = world
+        .journal
+        .iter()
+        .position(|event| matches!(event.kind, EventKind::RollbackStarted { .. }))
+        .unwrap();
     let breach = world.journal.iter().position(|event| {
         matches!(&event.kind, EventKind::ReadingTaken { reading, .. } if reading.verdict == Verdict::Breach)
     });
@@ -94,7 +113,10 @@ fn after_a_rollback_a_person_resolves_then_retries() {
     let refused = world.order(Command::Retry).unwrap_err();
     let Rejection::NotNow { why, allowed, .. } = refused else { panic!("{refused:?}") };
     assert!(why.contains("incident 1 is open"), "{why}");
-    assert!(allowed.contains(&Verb::ResolveIncident) && !allowed.contains(&Verb::Retry), "{allowed:?}");
+    assert!(
+        allowed.contains(&Verb::ResolveIncident) && !allowed.contains(&Verb::Retry),
+        "{allowed:?}"
+    );
     world.errors = Measured::Number(0.1);
     world.order(Command::ResolveIncident(crate::IncidentNumber::new(1).unwrap())).unwrap();
     world.order(Command::Retry).unwrap();
@@ -110,16 +132,24 @@ fn rollback_all_is_one_batch_in_reverse_order() {
     world.until("phase 3 baking", in_stage(3, Stage::Baking));
     let before = world.batches;
     let events = world.order(Command::Rollback(RollbackScope::All)).unwrap();
-    let EventKind::RollbackStarted { phases, cause, .. } = &events[0].kind else { panic!("{events:?}") };
-    assert_eq!((phases.as_slice(), cause), ([number(3), number(1)].as_slice(), &RollbackCause::Ordered));
+    let EventKind::RollbackStarted { phases, cause, .. } = &events[0].kind else {
+        panic!("{events:?}")
+    };
+    assert_eq!(
+        (phases.as_slice(), cause),
+        ([number(3), number(1)].as_slice(), &RollbackCause::Ordered)
+    );
     world.until("rolled back", |rollout| rollout.rollback().is_none());
     assert_eq!(world.batches, before + 1, "one atomic batch");
     assert_eq!((world.value("RETRY"), world.value("WORKFLOW")), (Some("false"), Some("false")));
-    assert_eq!(world.order(Command::Rollback(RollbackScope::All)).unwrap_err(), Rejection::NotNow {
-        verb: Verb::Rollback,
-        why: "no flag of this rollout is on".into(),
-        allowed: world.rollout.allowed(),
-    });
+    assert_eq!(
+        world.order(Command::Rollback(RollbackScope::All)).unwrap_err(),
+        Rejection::NotNow {
+            verb: Verb::Rollback,
+            why: "no flag of this rollout is on".into(),
+            allowed: world.rollout.allowed(),
+        }
+    );
 }
 
 #[test]
@@ -132,7 +162,13 @@ fn a_rollback_goes_on_through_an_outage_and_a_refused_key() {
     assert_eq!(stage(&world.rollout, 1), Stage::RollingBack);
     world.link = Link::Refused;
     world.pass(hours(1));
-    assert!(world.rollout.holds().iter().any(|hold| matches!(hold.reason, HoldReason::EffectFailed { .. })));
+    assert!(
+        world
+            .rollout
+            .holds()
+            .iter()
+            .any(|hold| matches!(hold.reason, HoldReason::EffectFailed { .. }))
+    );
     world.down_for(hours(1));
     world.link = Link::AnswersLost;
     world.pass(minutes(2));
@@ -143,24 +179,61 @@ fn a_rollback_goes_on_through_an_outage_and_a_refused_key() {
 }
 
 #[test]
+fn an_enabling_that_lands_after_its_rollback_is_put_back_again() {
+    let mut world = baking(|_| {});
+    world.errors = Measured::Number(7.0);
+    world.until("rolled back", in_stage(1, Stage::RolledBack));
+    world.errors = Measured::Number(0.1);
+    world.env.insert(flag("RETRY"), "true".into());
+    let landed = world.now;
+    world.until("put back", |rollout| {
+        rollout.incidents().len() == 2 && rollout.rollback().is_none()
+    });
+    assert_eq!(world.value("RETRY"), Some("false"));
+    assert!(
+        world.now.duration_since(landed) <= minutes(6),
+        "looked at soon, not at the next planned check"
+    );
+    world.pass(hours(1));
+    world.env.insert(flag("RETRY"), "true".into());
+    world.pass(hours(1));
+    assert_eq!(
+        world.value("RETRY"),
+        Some("true"),
+        "much later it is somebody else's change, and a drift"
+    );
+    assert!(
+        world.rollout.holds().iter().any(|hold| matches!(hold.reason, HoldReason::Drift { .. }))
+    );
+}
+
+#[test]
 fn two_hours_without_the_deployment_are_a_gap_and_nothing_worse() {
     let mut world = baking(|_| {});
     world.pass(hours(5));
     world.link = Link::Down;
     world.pass(hours(2));
-    assert!(matches!(world.rollout.holds(), [hold] if matches!(hold.reason, HoldReason::Blind { .. })));
+    assert!(
+        matches!(world.rollout.holds(), [hold] if matches!(hold.reason, HoldReason::Blind { .. }))
+    );
     world.link = Link::Up;
     world.until("done", done);
     assert_eq!(world.count(|kind| matches!(kind, EventKind::RollbackStarted { .. })), 0);
     let gaps = world.events(|event| match &event.kind {
-        EventKind::GapRecorded { from, to, cause, .. } => Some((to.duration_since(*from), cause.clone())),
+        EventKind::GapRecorded { from, to, cause, .. } => {
+            Some((to.duration_since(*from), cause.clone()))
+        }
         _ => None,
     });
     let [(gap, cause)] = gaps.as_slice() else { panic!("one gap: {gaps:?}") };
     assert!(*gap >= minutes(90) && *gap <= minutes(150), "{gap:?}");
     assert_eq!(*cause, GapCause::Unreadable("connection refused".into()));
     let bake = world.rollout.phases()[0].bake.as_ref().unwrap();
-    assert_eq!(bake.ends_at().duration_since(bake.started_at), hours(24) + *gap, "the window grew by the gap");
+    assert_eq!(
+        bake.ends_at().duration_since(bake.started_at),
+        hours(24) + *gap,
+        "the window grew by the gap"
+    );
     let (judged, _) = bake.checkpoints[1].judged.unwrap();
     assert!(judged > bake.checkpoints[1].due + minutes(5), "T+6h was judged late, and says so");
 }
@@ -172,10 +245,15 @@ fn engine_down_for_eight_hours_settles_two_checkpoints_late_and_in_order() {
     world.down_for(hours(8));
     world.until("done", done);
     let judged = world.events(|event| match &event.kind {
-        EventKind::CheckpointJudged { offset, due, .. } => Some((*offset, event.at.duration_since(*due) > minutes(5))),
+        EventKind::CheckpointJudged { offset, due, .. } => {
+            Some((*offset, event.at.duration_since(*due) > minutes(5)))
+        }
         _ => None,
     });
-    assert_eq!(judged, [(hours(1), false), (hours(6), true), (hours(12), true), (hours(24), false)]);
+    assert_eq!(
+        judged,
+        [(hours(1), false), (hours(6), true), (hours(12), true), (hours(24), false)]
+    );
     let causes = world.events(|event| match &event.kind {
         EventKind::GapRecorded { cause, .. } => Some(cause.clone()),
         _ => None,
@@ -231,7 +309,10 @@ fn a_hold_stops_the_advance_and_not_the_watch() {
     assert_eq!(world.order(Command::Hold).unwrap(), [], "idempotent");
     world.pass(hours(30));
     assert_eq!(stage(&world.rollout, 1), Stage::Baking);
-    assert!(world.count(|kind| matches!(kind, EventKind::CheckpointJudged { .. })) == 4, "checkpoints are judged all the same");
+    assert!(
+        world.count(|kind| matches!(kind, EventKind::CheckpointJudged { .. })) == 4,
+        "checkpoints are judged all the same"
+    );
     world.errors = Measured::Number(9.0);
     world.until("rolled back", in_stage(1, Stage::RolledBack));
 }
@@ -242,7 +323,13 @@ fn drift_holds_and_its_time_is_not_counted_as_seen() {
     world.pass(hours(2));
     world.env.insert(flag("RETRY"), "false".into());
     world.pass(hours(3));
-    assert!(world.rollout.holds().iter().any(|hold| hold.reason == HoldReason::Drift { flag: flag("RETRY") }));
+    assert!(
+        world
+            .rollout
+            .holds()
+            .iter()
+            .any(|hold| hold.reason == HoldReason::Drift { flag: flag("RETRY") })
+    );
     assert_eq!(world.value("RETRY"), Some("false"), "somebody else's change is not overwritten");
     assert_eq!(world.count(|kind| matches!(kind, EventKind::DriftSeen { .. })), 1, "told once");
     world.env.insert(flag("RETRY"), "true".into());
@@ -284,7 +371,11 @@ fn late_and_repeated_outcomes_are_data() {
     world.until("reading", |rollout| !rollout.pending().is_empty());
     let pending = world.rollout.pending().remove(0);
     world.perform(&pending);
-    let outcome = Outcome::Observed(crate::Reading { flags: Ok(<_>::default()), measurements: vec![], probes: vec![] });
+    let outcome = Outcome::Observed(crate::Reading {
+        flags: Ok(<_>::default()),
+        measurements: vec![],
+        probes: vec![],
+    });
     let late = Input::EffectEnded { key: pending.key, outcome };
     assert_eq!(world.input(late).unwrap(), []);
 }
@@ -296,7 +387,10 @@ fn a_verification_that_says_no_three_times_rolls_back() {
     world.mode = "direct".into();
     world.until("rolled back", in_stage(3, Stage::RolledBack));
     let cause = &world.rollout.incidents()[0].cause;
-    assert_eq!(*cause, RollbackCause::Verification { what: "mode".into(), found: "\"direct\"".into() });
+    assert_eq!(
+        *cause,
+        RollbackCause::Verification { what: "mode".into(), found: "\"direct\"".into() }
+    );
 }
 
 #[test]
@@ -378,10 +472,18 @@ fn gates_open_for_people_and_the_calendar_only() {
     world.until("gated", in_stage(1, Stage::Gated));
     world.order(Command::Check { phase: number(1), item: "runbook".into() }).unwrap();
     world.order(Command::Approve(number(1))).unwrap();
-    assert_eq!(world.order(Command::Approve(number(1))).unwrap(), [], "the same person counts once");
+    assert_eq!(
+        world.order(Command::Approve(number(1))).unwrap(),
+        [],
+        "the same person counts once"
+    );
     world.pass(hours(26));
     assert_eq!(stage(&world.rollout, 1), Stage::Gated);
-    let order = crate::Order { command: Command::Approve(number(1)), actor: "bob".into(), reason: "ok".into() };
+    let order = crate::Order {
+        command: Command::Approve(number(1)),
+        actor: "bob".into(),
+        reason: "ok".into(),
+    };
     world.input(Input::Ordered(order)).unwrap();
     world.until("enabled", in_stage(1, Stage::Baking));
     let (opens, closes) = world.rollout.phases()[0].window.unwrap();
@@ -397,11 +499,22 @@ fn too_little_seen_under_the_hold_policy_waits_for_a_person() {
     world.pass(hours(8));
     world.link = Link::Up;
     world.pass(minutes(11 * 60 + 30));
-    let missed = world.rollout.holds().iter().filter(|hold| matches!(hold.reason, HoldReason::Missed { .. })).count();
+    let missed = world
+        .rollout
+        .holds()
+        .iter()
+        .filter(|hold| matches!(hold.reason, HoldReason::Missed { .. }))
+        .count();
     assert_eq!(missed, 2);
     world.order(Command::Resume).unwrap();
     world.pass(hours(1));
-    assert!(world.rollout.holds().iter().any(|hold| matches!(hold.reason, HoldReason::CoverageShort { .. })));
+    assert!(
+        world
+            .rollout
+            .holds()
+            .iter()
+            .any(|hold| matches!(hold.reason, HoldReason::CoverageShort { .. }))
+    );
     assert!(matches!(world.order(Command::Resume), Err(Rejection::NotNow { .. })));
     world.order(Command::Promote).unwrap();
     world.until("done", done);
@@ -409,7 +522,8 @@ fn too_little_seen_under_the_hold_policy_waits_for_a_person() {
 
 #[test]
 fn a_smoke_test_that_fails_holds_and_can_be_run_again() {
-    let mut world = World::new(Plan::try_new(PlanParts { smoke: parts().smoke, ..single() }).unwrap());
+    let mut world =
+        World::new(Plan::try_new(PlanParts { smoke: parts().smoke, ..single() }).unwrap());
     world.task = "failed".into();
     world.until("held", Rollout::is_held);
     world.task = "success".into();
@@ -457,7 +571,8 @@ fn commands_want_a_reason_and_a_known_target() {
     let mut world = World::new(plan());
     let order = crate::Order { command: Command::Hold, actor: "ada".into(), reason: " ".into() };
     assert_eq!(world.input(Input::Ordered(order)).unwrap_err(), Rejection::NoReason);
-    let unknown = world.order(Command::Check { phase: number(3), item: "nope".into() }).unwrap_err();
+    let unknown =
+        world.order(Command::Check { phase: number(3), item: "nope".into() }).unwrap_err();
     assert!(unknown.to_string().contains("its items are: drill, restart"), "{unknown}");
     let unknown = world.order(Command::Approve(number(9))).unwrap_err();
     assert!(unknown.to_string().contains("the plan has 3"), "{unknown}");

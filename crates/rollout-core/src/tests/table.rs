@@ -14,8 +14,8 @@ use jiff::SignedDuration;
 use super::fixtures::{hours, parts};
 use super::world::{Link, World};
 use crate::{
-    Command, Event, EventKind, Fault, FaultClass, HoldReason, IncidentNumber, Input, Measured, Order, Outcome, PhaseNumber,
-    Plan, Reading, Rejection, RollbackScope, Rollout, Stage, Status,
+    Command, Event, EventKind, Fault, FaultClass, HoldReason, IncidentNumber, Input, Measured,
+    Order, Outcome, PhaseNumber, Plan, Reading, Rejection, RollbackScope, Rollout, Stage, Status,
 };
 
 /// A state with its name in the table.
@@ -102,13 +102,18 @@ fn samples() -> Vec<Sample> {
 
 /// One input of every kind. Outcomes answer the first pending effect, and where there is none, one that nobody waits for.
 fn inputs(world: &World) -> Vec<(&'static str, Input)> {
-    let order = |command| Input::Ordered(Order { command, actor: "eve".into(), reason: "because".into() });
+    let order =
+        |command| Input::Ordered(Order { command, actor: "eve".into(), reason: "because".into() });
     let pending = world.rollout.pending();
     let late = crate::EffectKey { rollout: world.rollout.id(), seq: crate::Seq::FIRST };
     let key = pending.first().map_or(late, |pending| pending.key);
     let ended = |outcome| Input::EffectEnded { key, outcome };
     let fault = |class| Outcome::Failed(Fault::new(class, None, "no"));
-    let blank = Reading { flags: Err(Fault::new(FaultClass::Transient, None, "no")), measurements: vec![], probes: vec![] };
+    let blank = Reading {
+        flags: Err(Fault::new(FaultClass::Transient, None, "no")),
+        measurements: vec![],
+        probes: vec![],
+    };
     vec![
         ("approve 3", order(Command::Approve(three()))),
         ("check 3 drill", order(Command::Check { phase: three(), item: "drill".into() })),
@@ -126,7 +131,10 @@ fn inputs(world: &World) -> Vec<(&'static str, Input)> {
         ("flags set", ended(Outcome::FlagsSet { wrote: vec![], already: vec![] })),
         ("reading without answers", ended(Outcome::Observed(blank))),
         ("function ran", ended(Outcome::Invoked { value: "task-1".into() })),
-        ("window found", ended(Outcome::ChangeWindowFound { opens: world.now, closes: world.now + hours(1) })),
+        (
+            "window found",
+            ended(Outcome::ChangeWindowFound { opens: world.now, closes: world.now + hours(1) }),
+        ),
         ("failed: transient", ended(fault(FaultClass::Transient))),
         ("failed: permanent", ended(fault(FaultClass::Permanent))),
         ("failed: unknown", ended(fault(FaultClass::Unknown))),
@@ -150,11 +158,15 @@ fn name(kind: &EventKind) -> String {
     let name: String = debug.chars().take_while(|letter| letter.is_alphanumeric()).collect();
     match kind {
         EventKind::Held { hold } | EventKind::Released { hold } => {
-            let reason: String = format!("{hold:?}").chars().take_while(|letter| letter.is_alphanumeric()).collect();
+            let reason: String =
+                format!("{hold:?}").chars().take_while(|letter| letter.is_alphanumeric()).collect();
             format!("{name}({reason})")
         }
         EventKind::ReadingStarted { purpose } => {
-            let purpose: String = format!("{purpose:?}").chars().take_while(|letter| letter.is_alphanumeric()).collect();
+            let purpose: String = format!("{purpose:?}")
+                .chars()
+                .take_while(|letter| letter.is_alphanumeric())
+                .collect();
             format!("{name}({purpose})")
         }
         _ => name,
@@ -164,9 +176,13 @@ fn name(kind: &EventKind) -> String {
 fn page() -> String {
     let mut page = String::from(HEAD);
     for (state, world) in samples() {
-        let allowed: Vec<_> = world.rollout.allowed().iter().map(|verb| format!("`{verb}`")).collect();
+        let allowed: Vec<_> =
+            world.rollout.allowed().iter().map(|verb| format!("`{verb}`")).collect();
         page += &format!("\n## {state}\n\n");
-        page += &format!("Allowed: {}\n\n| input | events, or why not |\n| --- | --- |\n", allowed.join(" "));
+        page += &format!(
+            "Allowed: {}\n\n| input | events, or why not |\n| --- | --- |\n",
+            allowed.join(" ")
+        );
         for (input_name, input) in inputs(&world) {
             // A decision a little later than the last event, so that equal times hide nothing.
             let now = world.now + SignedDuration::from_millis(1);
@@ -185,18 +201,34 @@ fn the_page_is_the_machine() {
     }
     let kept = fs::read_to_string(&path).unwrap_or_default();
     let differs = kept.lines().zip(page.lines()).find(|(kept, page)| kept != page);
-    assert!(kept == page, "docs/state-machine.md is not what the machine does; run BLESS=1. First difference: {differs:#?}");
+    assert!(
+        kept == page,
+        "docs/state-machine.md is not what the machine does; run BLESS=1. First difference: {differs:#?}"
+    );
 }
 
 #[test]
 fn every_stage_and_every_status_is_in_the_table() {
     let samples = samples();
     for stage in Stage::ALL {
-        let seen = samples.iter().any(|(_, world)| world.rollout.phases().iter().any(|state| state.stage == stage));
+        let seen = samples
+            .iter()
+            .any(|(_, world)| world.rollout.phases().iter().any(|state| state.stage == stage));
         assert!(seen, "no sample shows {}", stage.word());
     }
-    for status in [Status::Scheduled, Status::Baseline, Status::Running, Status::FinalChecks, Status::Completed, Status::Aborted] {
-        assert!(samples.iter().any(|(_, world)| world.rollout.status() == status), "no sample is {}", status.word());
+    for status in [
+        Status::Scheduled,
+        Status::Baseline,
+        Status::Running,
+        Status::FinalChecks,
+        Status::Completed,
+        Status::Aborted,
+    ] {
+        assert!(
+            samples.iter().any(|(_, world)| world.rollout.status() == status),
+            "no sample is {}",
+            status.word()
+        );
     }
     let drifted = samples.iter().flat_map(|(_, world)| world.rollout.holds());
     assert!(drifted.into_iter().any(|hold| matches!(hold.reason, HoldReason::Drift { .. })));

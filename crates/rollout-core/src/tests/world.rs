@@ -12,9 +12,9 @@ use jiff::{SignedDuration, Timestamp};
 use super::fixtures::flag;
 use super::model::Model;
 use crate::{
-    Actor, Command, Creation, Effect, Event, EventKind, Fault, FaultClass, FlagName, Input, Measured, Measurement,
-    Observation, Order, Outcome, PendingEffect, Plan, ProbeAnswer, ProbeKind, ProbeState, Reading, Rejection, Rollout,
-    RolloutId,
+    Actor, Command, Creation, Effect, Event, EventKind, Fault, FaultClass, FlagName, Input,
+    Measured, Measurement, Observation, Order, Outcome, PendingEffect, Plan, ProbeAnswer,
+    ProbeKind, ProbeState, Reading, Rejection, Rollout, RolloutId,
 };
 
 /// How the deployment behaves.
@@ -168,7 +168,9 @@ impl World {
                     let (wrote, already) = self.write(changes);
                     match self.link {
                         Link::AnswersLost => fault(FaultClass::Unknown, "connection lost"),
-                        Link::Up | Link::Down | Link::Refused => Outcome::FlagsSet { wrote, already },
+                        Link::Up | Link::Down | Link::Refused => {
+                            Outcome::FlagsSet { wrote, already }
+                        }
                     }
                 }
             },
@@ -220,13 +222,19 @@ impl World {
         });
         let probes = wanted.probes.iter().map(|probe| {
             let found = match &probe.kind {
-                ProbeKind::VariableSet(name) => self.env.get(name).map_or("not set", |_| "set").to_string(),
-                ProbeKind::Function { call, .. } if call.path == "tasks:get" => alloc::format!("{:?}", self.task),
+                ProbeKind::VariableSet(name) => {
+                    self.env.get(name).map_or("not set", |_| "set").to_string()
+                }
+                ProbeKind::Function { call, .. } if call.path == "tasks:get" => {
+                    alloc::format!("{:?}", self.task)
+                }
                 ProbeKind::Function { .. } => alloc::format!("{:?}", self.mode),
             };
             let state = match &failure {
                 Some(_) => ProbeState::Failed,
-                None if ["set", "\"workflow\"", "\"success\""].contains(&found.as_str()) => ProbeState::Met,
+                None if ["set", "\"workflow\"", "\"success\""].contains(&found.as_str()) => {
+                    ProbeState::Met
+                }
                 None => ProbeState::NotMet,
             };
             ProbeAnswer { probe: probe.name.clone(), state, found }

@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 use rollout_core::{
-    Effect, FlagName, Measured, Measurement, Outcome, PendingEffect, ProbeAnswer, ProbeState, Reading,
+    Effect, FlagName, Measured, Measurement, Outcome, PendingEffect, ProbeAnswer, ProbeState,
+    Reading,
 };
 
 use crate::clock::{Clock, Moment};
@@ -63,8 +64,10 @@ impl Deployment {
         let mut inner = self.lock();
         match effect {
             Effect::SetFlags { changes, .. } => {
-                let (already, wrote): (Vec<_>, Vec<_>) =
-                    changes.keys().cloned().partition(|flag| inner.env.get(flag) == changes.get(flag));
+                let (already, wrote): (Vec<_>, Vec<_>) = changes
+                    .keys()
+                    .cloned()
+                    .partition(|flag| inner.env.get(flag) == changes.get(flag));
                 for flag in &wrote {
                     inner.env.insert(flag.clone(), changes[flag].clone());
                     inner.writes.push((flag.clone(), changes[flag].clone()));
@@ -73,8 +76,13 @@ impl Deployment {
             }
             Effect::Observe(wanted) => {
                 inner.readings += 1;
-                let rate = inner.errors.range(..=inner.readings).next_back().map_or(0.1, |(_, rate)| *rate);
-                let flags = wanted.flags.iter().map(|flag| (flag.clone(), inner.env.get(flag).cloned()));
+                let rate = inner
+                    .errors
+                    .range(..=inner.readings)
+                    .next_back()
+                    .map_or(0.1, |(_, rate)| *rate);
+                let flags =
+                    wanted.flags.iter().map(|flag| (flag.clone(), inner.env.get(flag).cloned()));
                 let metrics = wanted.sources.iter().flat_map(|source| &source.metrics);
                 let measurements = metrics.map(|metric| Measurement {
                     criterion: metric.criterion.clone(),
@@ -91,7 +99,9 @@ impl Deployment {
                     probes: probes.collect(),
                 })
             }
-            Effect::Invoke { .. } | Effect::FindChangeWindow { .. } => panic!("these plans ask for none"),
+            Effect::Invoke { .. } | Effect::FindChangeWindow { .. } => {
+                panic!("these plans ask for none")
+            }
         }
     }
 }

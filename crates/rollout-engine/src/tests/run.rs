@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use rollout_core::{
-    Bound, Cadence, CadenceStep, Comparison, Coverage, Criterion, EventKind, FlagChange, FlagName, FunctionCall, Limit,
-    MissedPolicy, Phase, Plan, PlanParts, Risk, Rollout, RolloutId, Stage, Unit, Verdict,
+    Bound, Cadence, CadenceStep, Comparison, Coverage, Criterion, EventKind, FlagChange, FlagName,
+    FunctionCall, Limit, MissedPolicy, Phase, Plan, PlanParts, Risk, Rollout, RolloutId, Stage,
+    Unit, Verdict,
 };
 
 use super::deployment::Deployment;
@@ -99,7 +100,8 @@ pub(super) async fn to_rest(disk: &MemoryDisk, deployment: &Deployment) -> End {
     let clock = deployment.clock(start());
     for _ in 0..8 {
         let store = Box::new(disk.open());
-        let opened = Engine::open(store, clock.clone(), std::sync::Arc::new(deployment.clone())).await;
+        let opened =
+            Engine::open(store, clock.clone(), std::sync::Arc::new(deployment.clone())).await;
         let Ok((engine, handle)) = opened else { continue };
         let running = tokio::spawn(engine.run());
         let rested = rest(&handle).await;
@@ -119,12 +121,15 @@ async fn rest(handle: &Handle) -> Result<(Rollout, Vec<Entry>), EngineError> {
     let id = handle.create(new_rollout("production")).await?.rollout().id();
     loop {
         let rollout = handle.get(id).await?;
-        let at_rest = rollout.status().is_terminal() || (rollout.is_held() && rollout.rollback().is_none());
+        let at_rest =
+            rollout.status().is_terminal() || (rollout.is_held() && rollout.rollback().is_none());
         if at_rest {
             return Ok(((*rollout).clone(), handle.journal(id, Seq::FIRST).await?));
         }
-        // A closed channel means that the engine stopped; the next question says so.
-        let _ = tokio::time::timeout(std::time::Duration::from_secs(10), progress.recv()).await;
+        tokio::select! {
+            _ = progress.recv() => {}
+            () = handle.closed() => {}
+        }
     }
 }
 

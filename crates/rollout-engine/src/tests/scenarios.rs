@@ -18,10 +18,13 @@ fn order(command: Command) -> Order {
     Order { command, actor: "ada".into(), reason: "because".into() }
 }
 
-async fn engine_at_rest(disk: &MemoryDisk) -> (Handle, tokio::task::JoinHandle<Result<(), EngineError>>) {
+async fn engine_at_rest(
+    disk: &MemoryDisk,
+) -> (Handle, tokio::task::JoinHandle<Result<(), EngineError>>) {
     let clock = Arc::new(ManualClock::at(start()));
     let store = Box::new(disk.open());
-    let (engine, handle) = Engine::open(store, clock, Arc::new(Deployment::default())).await.unwrap();
+    let (engine, handle) =
+        Engine::open(store, clock, Arc::new(Deployment::default())).await.unwrap();
     (handle, tokio::spawn(engine.run()))
 }
 
@@ -31,7 +34,10 @@ async fn a_crash_at_any_commit_changes_nothing_in_the_end() {
     let straight = to_rest(&straight_disk, &Deployment::default()).await;
     assert_eq!(straight.stages, [Stage::Completed, Stage::Completed]);
     assert_eq!(straight.writes.len(), 2);
-    assert!(straight.checkpoints.iter().all(|(_, late, _)| *late == SignedDuration::ZERO), "{straight:?}");
+    assert!(
+        straight.checkpoints.iter().all(|(_, late, _)| *late == SignedDuration::ZERO),
+        "{straight:?}"
+    );
     let commits = straight_disk.commits();
     assert!(commits > 40, "the plan has many steps: {commits}");
     for nth in 1..=commits {
@@ -66,7 +72,11 @@ async fn a_breach_is_rolled_back_through_a_crash_at_any_commit() {
         disk.fail_commit(nth, Failure::BeforeDurable);
         let end = to_rest(&disk, &breach()).await;
         // A reading is taken again after a crash, so the breach may be seen one reading earlier or later.
-        assert_eq!((end.env, end.stages), (straight.env.clone(), straight.stages.clone()), "commit {nth}");
+        assert_eq!(
+            (end.env, end.stages),
+            (straight.env.clone(), straight.stages.clone()),
+            "commit {nth}"
+        );
     }
 }
 
@@ -112,7 +122,8 @@ async fn what_cannot_be_recorded_is_not_acknowledged() {
     let id = handle.create(new_rollout("production")).await.unwrap().rollout().id();
     disk.fail_commit(1, Failure::BeforeDurable);
     let answer = handle.order(id, order(Command::Hold)).await;
-    assert!(matches!(answer, Err(EngineError::Store(_))), "{answer:?}");
+    // The commit that failed may have been the order's own, or one of the watch right before it.
+    assert!(matches!(answer, Err(EngineError::Store(_) | EngineError::Stopped)), "{answer:?}");
     assert!(matches!(running.await.unwrap(), Err(EngineError::Store(_))), "the engine stops");
     assert!(matches!(handle.order(id, order(Command::Hold)).await, Err(EngineError::Stopped)));
     disk.cut_power();
@@ -128,11 +139,16 @@ async fn refusals_change_nothing_and_unknown_rollouts_are_named() {
     let (handle, running) = engine_at_rest(&MemoryDisk::new()).await;
     let id = handle.create(new_rollout("production")).await.unwrap().rollout().id();
     let before = handle.get(id).await.unwrap().seq();
-    let refused = handle.order(id, order(Command::Promote)).await;
+    let refused = handle.order(id, order(Command::Retry)).await;
     assert!(matches!(refused, Err(EngineError::Rejected(Rejection::NotNow { .. }))));
     let nobody = RolloutId::new(99).unwrap();
-    assert!(matches!(handle.get(nobody).await, Err(EngineError::UnknownRollout(id)) if id == nobody));
-    assert!(matches!(handle.journal(nobody, Seq::FIRST).await, Err(EngineError::UnknownRollout(_))));
+    assert!(
+        matches!(handle.get(nobody).await, Err(EngineError::UnknownRollout(id)) if id == nobody)
+    );
+    assert!(matches!(
+        handle.journal(nobody, Seq::FIRST).await,
+        Err(EngineError::UnknownRollout(_))
+    ));
     assert!(handle.get(id).await.unwrap().seq() >= before);
     handle.stop().await;
     running.await.unwrap().unwrap();
@@ -142,7 +158,8 @@ async fn refusals_change_nothing_and_unknown_rollouts_are_named() {
 async fn the_wall_clock_going_backward_holds() {
     let clock = Arc::new(ManualClock::at(start()));
     let store = Box::new(MemoryDisk::new().open());
-    let (engine, handle) = Engine::open(store, clock.clone(), Arc::new(Deployment::default())).await.unwrap();
+    let (engine, handle) =
+        Engine::open(store, clock.clone(), Arc::new(Deployment::default())).await.unwrap();
     let running = tokio::spawn(engine.run());
     let mut progress = handle.subscribe();
     let id = handle.create(new_rollout("production")).await.unwrap().rollout().id();
@@ -152,7 +169,10 @@ async fn the_wall_clock_going_backward_holds() {
         if rollout.holds().iter().any(|hold| hold.reason == rollout_core::HoldReason::ClockJump) {
             break;
         }
-        tokio::time::timeout(std::time::Duration::from_secs(10), progress.recv()).await.unwrap().unwrap();
+        tokio::time::timeout(std::time::Duration::from_secs(10), progress.recv())
+            .await
+            .unwrap()
+            .unwrap();
     }
     handle.stop().await;
     running.await.unwrap().unwrap();
@@ -164,20 +184,29 @@ async fn sled_and_memory_keep_the_same_journal() {
     let deployment = Deployment::default();
     let clock = deployment.clock(start());
     let (store, _) = SledStore::open(dir.path(), OpenOptions::default()).unwrap();
-    let (engine, handle) = Engine::open(Box::new(store), clock.clone(), Arc::new(deployment.clone())).await.unwrap();
+    let (engine, handle) =
+        Engine::open(Box::new(store), clock.clone(), Arc::new(deployment.clone())).await.unwrap();
     let running = tokio::spawn(engine.run());
     let mut progress = handle.subscribe();
     let id = handle.create(new_rollout("production")).await.unwrap().rollout().id();
     while handle.get(id).await.unwrap().status() != Status::Completed {
-        tokio::time::timeout(std::time::Duration::from_secs(10), progress.recv()).await.unwrap().unwrap();
+        tokio::time::timeout(std::time::Duration::from_secs(10), progress.recv())
+            .await
+            .unwrap()
+            .unwrap();
     }
     let journal = handle.journal(id, Seq::FIRST).await.unwrap();
     handle.stop().await;
     running.await.unwrap().unwrap();
     let (store, _) = SledStore::open(dir.path(), OpenOptions::default()).unwrap();
-    let (engine, handle) = Engine::open(Box::new(store), clock, Arc::new(deployment)).await.unwrap();
+    let (engine, handle) =
+        Engine::open(Box::new(store), clock, Arc::new(deployment)).await.unwrap();
     let running = tokio::spawn(engine.run());
-    assert_eq!(handle.journal(id, Seq::FIRST).await.unwrap(), journal, "an ended rollout is read back as it was");
+    assert_eq!(
+        handle.journal(id, Seq::FIRST).await.unwrap(),
+        journal,
+        "an ended rollout is read back as it was"
+    );
     assert_eq!(handle.list().await.unwrap().len(), 1);
     assert!(matches!(journal[0].event.kind, EventKind::RolloutCreated { .. }));
     handle.stop().await;

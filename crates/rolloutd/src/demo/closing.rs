@@ -9,7 +9,7 @@ use rollout_api::{IncidentView, PhaseView, RolloutDetail};
 
 use super::ending::{checkpoints, writes_per_flag};
 use super::play::Tally;
-use super::story::{Story, key_values, span};
+use super::story::{Story, span};
 
 impl Story {
     /// The healthy scenario in a few numbers.
@@ -25,7 +25,7 @@ impl Story {
         let written = writes_per_flag(writes);
         let times: usize = written.values().sum();
         let gaps = match tally.gaps {
-            0 => "none".to_string(),
+            0 => "none: the engine was back within two checks each time".to_string(),
             gaps => format!("{gaps}, each in the log; the windows grew by what was not observed"),
         };
         self.say("");
@@ -84,9 +84,7 @@ impl Story {
             let value = env.get(&flag.name).map_or("not set", String::as_str);
             self.say(&format!("  {:<28} {value}", flag.name));
         }
-        if let Some(reading) = &detail.last_reading {
-            self.say(&format!("  last reading: {}", key_values(reading)));
-        }
+        self.say(&format!("  the app again: {}", tally.values));
         self.say("");
         self.say("What they could do next");
         self.way_out(id, detail);

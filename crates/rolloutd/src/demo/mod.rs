@@ -16,6 +16,7 @@ mod operator;
 mod place;
 mod play;
 mod story;
+mod values;
 
 use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
@@ -116,7 +117,7 @@ async fn perform(args: &DemoArgs, story: &mut Story) -> Result<Exit, DemoError> 
         DemoScenario::Healthy => Kills::draw(seed, &plan),
         DemoScenario::Breach => Kills::none(),
     };
-    let mut play = Play::new(args.scenario, engine, kills, started.rollout.id, &clock);
+    let mut play = Play::new(args.scenario, &plan, engine, kills, started.rollout.id, &clock);
     let detail = play.to_the_end(story).await?;
 
     let log = play.engine().client().log(&detail.summary.id).await?;

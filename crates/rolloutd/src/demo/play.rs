@@ -4,12 +4,12 @@
 //! Invariants: every step is the answer to an entry of the stream; each entry is seen once, across all kills; a stream that
 //! ends though nobody killed the engine, and one that says nothing, end the demo with a clear error.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use rollout_api::client::{ClientError, EventStream};
 use rollout_api::{JournalEntry, RolloutDetail};
+use rollout_core::Plan;
 use tokio::time::timeout;
 
 use super::DemoScenario;
@@ -19,6 +19,7 @@ use super::error::DemoError;
 use super::kills::Kills;
 use super::operator;
 use super::story::Story;
+use super::values::key_values;
 
 /// Something happens at least every half hour of rollout time; twice that, and some real time on top, is silence.
 const QUIET_MAX: SignedDuration = SignedDuration::from_hours(1);
@@ -40,6 +41,8 @@ pub(super) struct Tally {
     pub(super) lasted: SignedDuration,
     /// From the reading that breached to the safe values read back.
     pub(super) rolled_back_within: Option<SignedDuration>,
+    /// The values of the last reading, in words.
+    pub(super) values: String,
 }
 
 /// The window that is running.
@@ -62,6 +65,7 @@ enum Turn {
 /// A demo under way.
 pub(super) struct Play<'a> {
     scenario: DemoScenario,
+    plan: &'a Plan,
     engine: Engine<'a>,
     kills: Kills,
     id: String,
@@ -71,7 +75,6 @@ pub(super) struct Play<'a> {
     killed_at: Option<Timestamp>,
     quiet_max: Duration,
     window: Option<Window>,
-    told: BTreeSet<(u8, String)>,
     tally: Tally,
 }
 
@@ -79,6 +82,7 @@ impl<'a> Play<'a> {
     /// Takes over a started rollout.
     pub(super) fn new(
         scenario: DemoScenario,
+        plan: &'a Plan,
         engine: Engine<'a>,
         kills: Kills,
         id: String,
@@ -87,6 +91,7 @@ impl<'a> Play<'a> {
         let quiet = QUIET_MAX.unsigned_abs() / clock.scale().max(1) + QUIET_GRACE;
         Self {
             scenario,
+            plan,
             engine,
             kills,
             id,
@@ -96,7 +101,6 @@ impl<'a> Play<'a> {
             killed_at: None,
             quiet_max: quiet,
             window: None,
-            told: BTreeSet::new(),
             tally: Tally::default(),
         }
     }
@@ -147,7 +151,7 @@ impl<'a> Play<'a> {
             let at: Timestamp =
                 entry.at.parse().map_err(|_| DemoError::NotAnEntry { seq: entry.seq })?;
             self.count(&entry, at)?;
-            story.tell(&entry, at, self.killed_at);
+            story.tell(&entry, at, &self.tally.values, self.killed_at);
             if self.answer(&entry, at, story).await? {
                 story.quiet();
                 return Ok(Turn::Ended);
@@ -165,7 +169,10 @@ impl<'a> Play<'a> {
         self.tally.lasted = at.duration_since(first_at);
         match entry.kind.as_str() {
             "gap_recorded" => self.tally.gaps += 1,
-            "reading_taken" => self.tally.readings += 1,
+            "reading_taken" => {
+                self.tally.readings += 1;
+                self.tally.values = key_values(entry, self.plan);
+            }
             "rollback_started" => self.rollback_at = Some(at),
             "rollback_finished" => {
                 self.tally.rolled_back_within =
@@ -198,9 +205,6 @@ impl<'a> Play<'a> {
                 let done = operator::conclude(client, &self.id, phase).await?;
                 story.operator(at, phase, &done);
             }
-            (JournalEntry::CHECKPOINT_JUDGED, Some(phase)) => {
-                self.tell_checkpoints(phase, story).await?
-            }
             ("held", _) => self.check_hold().await?,
             ("rollback_started", _) => self.window = None,
             ("rollback_finished", _) => return Ok(self.scenario == DemoScenario::Breach),
@@ -222,25 +226,6 @@ impl<'a> Play<'a> {
             }
             false => Ok(()),
         }
-    }
-
-    /// Tells every checkpoint of a phase that has a verdict and was not told yet, with the values of its reading.
-    async fn tell_checkpoints(&mut self, number: u8, story: &mut Story) -> Result<(), DemoError> {
-        let detail = self.engine.client().get(&self.id).await?;
-        let phase = detail.phases.iter().find(|phase| phase.number == number);
-        for checkpoint in phase.into_iter().flat_map(|phase| &phase.checkpoints) {
-            let (Some(verdict), Some(judged_at)) = (&checkpoint.verdict, &checkpoint.judged_at)
-            else {
-                continue;
-            };
-            if self.told.insert((number, checkpoint.label.clone())) {
-                let reading =
-                    detail.last_reading.as_ref().filter(|reading| reading.at == *judged_at);
-                let at = judged_at.parse().map_err(|_| DemoError::NotAnEntry { seq: self.seq })?;
-                story.checkpoint(at, number, checkpoint, verdict, reading);
-            }
-        }
-        Ok(())
     }
 
     async fn window_of(&self, number: u8) -> Result<Option<Window>, DemoError> {

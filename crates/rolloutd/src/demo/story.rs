@@ -6,8 +6,9 @@
 use std::io::Write;
 
 use jiff::{SignedDuration, Timestamp};
-use rollout_api::{CheckpointView, JournalEntry, ReadingView};
+use rollout_api::JournalEntry;
 use rollout_core::Plan;
+use serde_json::Value;
 
 use super::DemoScenario;
 use super::clock::DemoClock;
@@ -84,11 +85,13 @@ impl Story {
         self.say("");
     }
 
-    /// Tells an entry of the journal when it matters to somebody who watches.
+    /// Tells an entry of the journal when it matters to somebody who watches; `values` are those of the last reading, which
+    /// is the one that a checkpoint was settled by.
     pub(super) fn tell(
         &mut self,
         entry: &JournalEntry,
         at: Timestamp,
+        values: &str,
         killed_at: Option<Timestamp>,
     ) {
         if entry.kind == "phase_started" {
@@ -96,30 +99,12 @@ impl Story {
                 entry.phase.and_then(|phase| self.titles.get(usize::from(phase) - 1)).cloned();
             self.say("");
             self.line(at, &title.unwrap_or_else(|| entry.text.clone()));
-        } else if let Some(text) = words(entry, at, killed_at) {
+        } else if let Some(text) = words(entry, at, values, killed_at) {
             match entry.phase {
                 Some(phase) => self.phase_line(at, phase, &text),
                 None => self.line(at, &text),
             }
         }
-    }
-
-    /// A checkpoint that was settled, with the values that settled it.
-    pub(super) fn checkpoint(
-        &mut self,
-        at: Timestamp,
-        phase: u8,
-        checkpoint: &CheckpointView,
-        verdict: &str,
-        reading: Option<&ReadingView>,
-    ) {
-        let values = reading.map(key_values).unwrap_or_default();
-        let late = checkpoint.late_secs.map(|secs| {
-            let secs = i64::try_from(secs).unwrap_or(i64::MAX);
-            format!("  ({} late)", span(SignedDuration::from_secs(secs)))
-        });
-        let late = late.unwrap_or_default();
-        self.phase_line(at, phase, &format!("{:<6} {verdict:<5} {values}{late}", checkpoint.label));
     }
 
     /// What the operator did.
@@ -189,7 +174,12 @@ impl Story {
 }
 
 /// The words for an entry; `None` where the story says nothing, or says it elsewhere.
-fn words(entry: &JournalEntry, at: Timestamp, killed_at: Option<Timestamp>) -> Option<String> {
+fn words(
+    entry: &JournalEntry,
+    at: Timestamp,
+    values: &str,
+    killed_at: Option<Timestamp>,
+) -> Option<String> {
     let text = || {
         let prefix = entry.phase.map(|phase| format!("phase {phase}"));
         let rest =
@@ -202,10 +192,17 @@ fn words(entry: &JournalEntry, at: Timestamp, killed_at: Option<Timestamp>) -> O
             let away = killed_at.map(|from| format!(" after {}", span(at.duration_since(from))));
             Some(format!("↻ engine resumed{}", away.unwrap_or_default()))
         }
+        "rollout_created" => Some("rollout created; first the baseline".to_string()),
+        JournalEntry::CHECKPOINT_JUDGED => {
+            let field = |name: &str| entry.details.get(name).and_then(Value::as_str).unwrap_or("?");
+            let late =
+                entry.text.split_once(", late by ").map(|(_, late)| format!(", late by {late}"));
+            let (label, verdict) = (field("checkpoint"), field("verdict"));
+            Some(format!("{label:<6} {verdict:<5} {values}{}", late.unwrap_or_default()))
+        }
         "bake_started" => Some("read back and verified; the bake window begins".to_string()),
         "rollback_started" => Some(format!("!! {}", text())),
-        "rollout_created"
-        | "baseline_passed"
+        "baseline_passed"
         | "flags_set"
         | "phase_completed"
         | "phase_skipped"
@@ -227,14 +224,6 @@ fn words(entry: &JournalEntry, at: Timestamp, killed_at: Option<Timestamp>) -> O
         | "rollout_aborted" => Some(text()),
         _ => None,
     }
-}
-
-/// The values that have an alert threshold and are not simply zero.
-pub(super) fn key_values(reading: &ReadingView) -> String {
-    let telling = reading.values.iter().filter(|value| value.alert.is_some() && value.shown != "0");
-    let shown: Vec<_> =
-        telling.map(|value| format!("{} {}", value.label.to_lowercase(), value.shown)).collect();
-    shown.join(", ")
 }
 
 /// A length of time in words: `2 d 3 h`, `1 h 05 min`, `12 min`, `40 s`.
@@ -276,7 +265,7 @@ mod tests {
     #[test]
     fn the_phase_is_not_said_twice() {
         let at = Timestamp::UNIX_EPOCH;
-        let said = |kind, text| words(&entry(kind, Some(3), text), at, None);
+        let said = |kind, text| words(&entry(kind, Some(3), text), at, "", None);
         assert_eq!(said("phase_skipped", "phase 3: skipped").as_deref(), Some("skipped"));
         assert_eq!(said("phase_skipped", "phase 3 skipped").as_deref(), Some("skipped"));
         assert_eq!(said("phase_skipped", "skipped").as_deref(), Some("skipped"));
@@ -287,7 +276,7 @@ mod tests {
     fn a_resumption_says_how_long_it_took() {
         let (killed, back) =
             (Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH + SignedDuration::from_mins(17));
-        let said = words(&entry("engine_resumed", None, ""), back, Some(killed));
+        let said = words(&entry("engine_resumed", None, ""), back, "", Some(killed));
         assert_eq!(said.as_deref(), Some("↻ engine resumed after 17 min"));
     }
 
