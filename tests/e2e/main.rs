@@ -1,5 +1,7 @@
 //! End to end: the promises of the product, each one tried on the real binaries over a real socket.
 
+#![expect(clippy::unwrap_used, reason = "all of this is a test; a panic is how it fails")]
+
 mod bad_input;
 mod breach;
 mod cli;

@@ -160,3 +160,23 @@ impl Drop for Notices {
 fn process(source: std::io::Error) -> DemoError {
     DemoError::Process { source }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_engine_that_ends_at_once_is_told_with_its_last_words() {
+        let place = Place::prepare(None).unwrap();
+        place.write_config("production", "http://127.0.0.1:9", "otter|01").unwrap();
+        // Here the program is the test's own, which does not know `serve --config`.
+        let started = Engine::start(&place, &DemoClock::starting_now(60)).await;
+        match started.err() {
+            Some(DemoError::EngineDied { status, words }) => {
+                assert!(!status.success());
+                assert!(words.contains("config"), "{words}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}

@@ -90,6 +90,10 @@ pub async fn run(args: DemoArgs) -> Exit {
         interrupted = interruption() => interrupted,
     };
     match ended {
+        Ok(Exit::Interrupted) => {
+            story.say("Interrupted; the engine was killed with the demo.");
+            Exit::Interrupted
+        }
         Ok(exit) => exit,
         Err(error) => {
             story.fail(&error);
@@ -118,7 +122,7 @@ async fn perform(args: &DemoArgs, story: &mut Story) -> Result<Exit, DemoError> 
         DemoScenario::Breach => Kills::none(),
     };
     let mut play = Play::new(args.scenario, &plan, engine, kills, started.rollout.id, &clock);
-    let detail = play.to_the_end(story).await?;
+    let detail = play.until_the_end(story).await?;
 
     let log = play.engine().client().log(&detail.summary.id).await?;
     let log_at = place.save_log(&detail.summary.id, &log)?;

@@ -111,7 +111,7 @@ impl<'a> Play<'a> {
     }
 
     /// Plays until the rollout has come to the end that the scenario has.
-    pub(super) async fn to_the_end(
+    pub(super) async fn until_the_end(
         &mut self,
         story: &mut Story,
     ) -> Result<RolloutDetail, DemoError> {
