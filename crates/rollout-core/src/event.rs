@@ -270,6 +270,8 @@ pub enum GapCause {
     Unreadable(String),
     /// A flag did not have the phase's value, so that nothing was seen of it.
     Drift,
+    /// The engine ran, but its readings came late: the machine was busy, suspended, or the deployment slow to answer.
+    Asleep,
 }
 
 /// How a phase came to its end.

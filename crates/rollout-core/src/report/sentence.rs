@@ -93,6 +93,7 @@ pub(super) fn gap_words(cause: &GapCause) -> String {
         GapCause::EngineDown => "the engine did not run".to_string(),
         GapCause::Unreadable(reason) => format!("nothing could be read: {reason}"),
         GapCause::Drift => "a flag did not have the phase's value".to_string(),
+        GapCause::Asleep => "readings came late; the machine was busy or asleep".to_string(),
     }
 }
 

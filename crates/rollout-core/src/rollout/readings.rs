@@ -69,14 +69,12 @@ impl Step {
             return;
         }
         let (from, to) = (bake.covered_until, saturating_add(self.now, -interval));
-        let last = self.state.watch.last.as_ref();
-        let cause = match last.map(|(_, _, reading)| reading) {
-            _ if self.state.watch.resumed && self.state.watch.failed == 0 => GapCause::EngineDown,
-            Some(last) if last.verdict.is_observed() && !self.state.flags_are_on(phase, last) => {
-                GapCause::Drift
-            }
-            Some(last) => last.trouble().map_or(GapCause::EngineDown, GapCause::Unreadable),
-            None => GapCause::EngineDown,
+        let last = self.state.watch.last.as_ref().map(|(_, _, reading)| reading);
+        let last_in_vain = last.filter(|last| !self.state.shows_phase(last));
+        let cause = match last_in_vain {
+            Some(last) => last.trouble().map_or(GapCause::Drift, GapCause::Unreadable),
+            None if self.state.watch.resumed => GapCause::EngineDown,
+            None => GapCause::Asleep,
         };
         self.emit(EventKind::GapRecorded { phase, from, to, cause });
     }

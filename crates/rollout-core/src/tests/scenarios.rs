@@ -262,6 +262,19 @@ fn engine_down_for_eight_hours_settles_two_checkpoints_late_and_in_order() {
 }
 
 #[test]
+fn a_machine_that_slept_is_not_called_a_stopped_engine() {
+    let mut world = baking(|_| {});
+    world.pass(hours(2));
+    world.now += hours(3);
+    world.until("done", done);
+    let causes = world.events(|event| match &event.kind {
+        EventKind::GapRecorded { cause, .. } => Some(cause.clone()),
+        _ => None,
+    });
+    assert_eq!(causes, [GapCause::Asleep]);
+}
+
+#[test]
 fn restarts_cause_no_extra_and_no_early_step() {
     let due_times = |world: &World| {
         world.events(|event| match &event.kind {

@@ -142,6 +142,7 @@ fn gap_cause(cause: &GapCause) -> Value {
         GapCause::EngineDown => json!({ "kind": "engine_down" }),
         GapCause::Unreadable(reason) => json!({ "kind": "unreadable", "reason": reason }),
         GapCause::Drift => json!({ "kind": "drift" }),
+        GapCause::Asleep => json!({ "kind": "asleep" }),
     }
 }
 

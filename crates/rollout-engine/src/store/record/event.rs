@@ -86,6 +86,7 @@ mirror! {
         EngineDown,
         Unreadable(reason: String),
         Drift,
+        Asleep,
     }
 }
 

@@ -174,6 +174,7 @@ every! { gap_causes of GapCause {
     EngineDown,
     Unreadable("500".to_owned()),
     Drift,
+    Asleep,
 } }
 
 every! { hows of HowCompleted {
