@@ -265,8 +265,7 @@ async fn start_rollouts(handle: &Handle) -> Result<Vec<RolloutId>, Failure> {
 }
 
 fn plan(deployment: String) -> Result<Plan, Failure> {
-    let number =
-        |comparison, number| Some(Bound { comparison, limit: Limit::Number(number) });
+    let number = |comparison, number| Some(Bound { comparison, limit: Limit::Number(number) });
     let criterion = Criterion {
         name: "error_rate".into(),
         label: "Error Rate".into(),
@@ -276,10 +275,8 @@ fn plan(deployment: String) -> Result<Plan, Failure> {
         target: number(Comparison::Less, 1.0),
         alert: number(Comparison::Greater, 5.0),
     };
-    let health = FunctionCall {
-        path: "monitoring/dashboard:getSystemHealth".into(),
-        args: "{}".into(),
-    };
+    let health =
+        FunctionCall { path: "monitoring/dashboard:getSystemHealth".into(), args: "{}".into() };
     let every = SignedDuration::from_mins(30);
     let cadence = Cadence::new(vec![CadenceStep { until: None, every }]);
     let parts = PlanParts {

@@ -412,13 +412,13 @@ impl Engine {
         new: NewRollout,
         now: Timestamp,
     ) -> Result<Result<(Event, Option<IdempotencyRow>), Arc<Rollout>>, EngineError> {
-        if let Some(key) = &new.idempotency_key {
-            if let Some(row) = self.store.idempotency(key.clone()).await? {
-                return match row.request_digest == new.digest {
-                    true => Ok(Err(self.find(row.rollout).await?)),
-                    false => Err(EngineError::KeyReused(key.clone())),
-                };
-            }
+        if let Some(key) = &new.idempotency_key
+            && let Some(row) = self.store.idempotency(key.clone()).await?
+        {
+            return match row.request_digest == new.digest {
+                true => Ok(Err(self.find(row.rollout).await?)),
+                false => Err(EngineError::KeyReused(key.clone())),
+            };
         }
         self.check_free(&new)?;
         for (phase, planned) in new.plan.numbered() {

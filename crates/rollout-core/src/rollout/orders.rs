@@ -209,6 +209,7 @@ impl Step {
                 let people =
                     all.filter(|item| item.proof == Proof::Person).map(|item| item.name.as_str());
                 let names = people.collect::<Vec<_>>().join(", ");
+                let names = if names.is_empty() { "none" } else { &names };
                 return Err(Refusal::Unknown(format!(
                     "phase {phase} has no item `{item}`; its items are: {names}"
                 )));

@@ -229,7 +229,7 @@ impl fmt::Display for Wait {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Effect { what } => f.write_str(what),
-            Self::Until { at, what } => write!(f, "{what} at {at}"),
+            Self::Until { at, what } => write!(f, "{what} at {at:.0}"),
             Self::Person { what } => write!(f, "a person: {what}"),
         }
     }

@@ -30,6 +30,14 @@ fn done(rollout: &Rollout) -> bool {
     rollout.status() == Status::Completed
 }
 
+/// Why nothing is known about each stretch of time that is missing.
+fn gap_causes(world: &World) -> Vec<GapCause> {
+    world.events(|event| match &event.kind {
+        EventKind::GapRecorded { cause, .. } => Some(cause.clone()),
+        _ => None,
+    })
+}
+
 /// A world in the bake window of the only phase.
 fn baking(change: impl FnOnce(&mut PlanParts)) -> World {
     let mut parts = single();
@@ -254,11 +262,7 @@ fn engine_down_for_eight_hours_settles_two_checkpoints_late_and_in_order() {
         judged,
         [(hours(1), false), (hours(6), true), (hours(12), true), (hours(24), false)]
     );
-    let causes = world.events(|event| match &event.kind {
-        EventKind::GapRecorded { cause, .. } => Some(cause.clone()),
-        _ => None,
-    });
-    assert_eq!(causes, [GapCause::EngineDown]);
+    assert_eq!(gap_causes(&world), [GapCause::EngineDown]);
 }
 
 #[test]
@@ -267,11 +271,7 @@ fn a_machine_that_slept_is_not_called_a_stopped_engine() {
     world.pass(hours(2));
     world.now += hours(3);
     world.until("done", done);
-    let causes = world.events(|event| match &event.kind {
-        EventKind::GapRecorded { cause, .. } => Some(cause.clone()),
-        _ => None,
-    });
-    assert_eq!(causes, [GapCause::Asleep]);
+    assert_eq!(gap_causes(&world), [GapCause::Asleep]);
 }
 
 #[test]
@@ -348,11 +348,7 @@ fn drift_holds_and_its_time_is_not_counted_as_seen() {
     world.env.insert(flag("RETRY"), "true".into());
     world.order(Command::Resume).unwrap();
     world.until("done", done);
-    let causes = world.events(|event| match &event.kind {
-        EventKind::GapRecorded { cause, .. } => Some(cause.clone()),
-        _ => None,
-    });
-    assert_eq!(causes, [GapCause::Drift]);
+    assert_eq!(gap_causes(&world), [GapCause::Drift]);
 }
 
 #[test]

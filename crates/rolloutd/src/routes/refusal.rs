@@ -72,7 +72,7 @@ fn engine_problem(refusal: &EngineError) -> Problem {
             Problem::new(Code::StoreDamaged, detail)
         }
         EngineError::UnknownRollout(_) => {
-            let detail = format!("{refusal}; GET /v1/rollouts lists all there are");
+            let detail = format!("{refusal}; `rolloutctl list` shows all there are");
             Problem::new(Code::UnknownRollout, detail)
         }
         EngineError::Rejected(rejection) => rejection_problem(rejection),
@@ -107,12 +107,7 @@ fn rejection_problem(rejection: &Rejection) -> Problem {
     match rejection {
         Rejection::NotNow { verb, why, allowed } => {
             let allowed: Vec<String> = allowed.iter().map(ToString::to_string).collect();
-            let way_out = match allowed.as_slice() {
-                [] => "nothing can be ordered now".to_owned(),
-                verbs => format!("allowed now: {}", verbs.join(", ")),
-            };
-            let detail = format!("{verb} is refused: {why}; {way_out}");
-            Problem::new(Code::RefusedNow, detail).with_allowed(allowed)
+            Problem::new(Code::RefusedNow, format!("{verb}: {why}")).with_allowed(allowed)
         }
         Rejection::Unknown { what } => Problem::new(Code::UnknownPart, what.clone()),
         Rejection::NoReason | Rejection::ReasonTooLong { .. } => {
@@ -198,10 +193,7 @@ mod tests {
             allowed: vec![Verb::Hold, Verb::ResolveIncident],
         }));
         assert_eq!(refused.allowed, ["hold", "incident resolve"]);
-        assert_eq!(
-            refused.detail,
-            "promote is refused: no window is running; allowed now: hold, incident resolve"
-        );
+        assert_eq!(refused.detail, "promote: no window is running");
         let full = io::Error::other("no space left");
         let failed =
             problem(EngineError::Store(StoreError::Io { doing: "commit", source: Arc::new(full) }));
