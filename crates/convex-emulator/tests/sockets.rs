@@ -24,6 +24,8 @@ struct Client {
 
 impl Client {
     fn new(emulator: &Emulator) -> Self {
+        // Built with the whole workspace, reqwest has TLS without a provider, and asks for one even for plain http.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30));
         // One attempt per call: what a test sees is what the emulator did.
         let http = http.retry(reqwest::retry::never()).build().unwrap();

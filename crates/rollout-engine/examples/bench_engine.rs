@@ -2,8 +2,8 @@
 //!
 //! `bench_engine [DIRECTORY]`, by default the directory of the binary itself, since a temporary directory is often no disk.
 //! Three arms: bare sled (a 200 B and a 200 B row in two trees, one transaction, flush, fdatasync), the store alone
-//! ([`WriterHandle::commit`] of one 200 B entry), and the engine ([`Handle::order`]: hold, resume, hold … on rollouts whose
-//! baseline never ends). Each with one caller and with 64 at once. The arms take turns, so that a busy moment of the machine
+//! ([`WriterHandle::commit`] of one 200 B entry), and the engine ([`Handle::order`]: hold, resume, hold … on rollouts that
+//! are scheduled for tomorrow, since a resume of one that runs asks for a reading as well). Each with one caller and with 64 at once. The arms take turns, so that a busy moment of the machine
 //! hits all of them; a figure is the median of its rounds.
 //!
 //! Prints one row per goal for `rollout-bench`: what, figure, goal and verdict, separated by tabs.
@@ -27,7 +27,7 @@ use rollout_core::{
 use rollout_engine::store::{
     Append, OpenOptions, SledStore, Standing, Store, Writer, WriterHandle,
 };
-use rollout_engine::{Engine, Handle, NewRollout, Perform, Performing, SystemClock};
+use rollout_engine::{Clock as _, Engine, Handle, NewRollout, Perform, Performing, SystemClock};
 use sled::transaction::{TransactionError, Transactional as _};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
@@ -47,7 +47,7 @@ fn main() -> Result<(), Failure> {
     let opened = Engine::open(
         open_store(&dir.path().join("engine"))?,
         Arc::new(SystemClock::new()),
-        Arc::new(NeverDone),
+        Arc::new(Nobody),
     );
     let (engine, handle) = runtime.block_on(opened)?;
     let running = runtime.spawn(engine.run());
@@ -205,10 +205,10 @@ impl Journal {
     }
 }
 
-/// An outside that never answers: rollouts stay where they are, and only orders change them.
-struct NeverDone;
+/// An outside that never answers. It is never asked either, as long as no rollout begins.
+struct Nobody;
 
-impl Perform for NeverDone {
+impl Perform for Nobody {
     fn perform(&self, _: PendingEffect) -> Performing {
         Box::pin(std::future::pending())
     }
@@ -248,13 +248,14 @@ fn open_store(dir: &Path) -> Result<Box<dyn Store>, Failure> {
 
 /// One rollout per caller, each on a deployment of its own.
 async fn start_rollouts(handle: &Handle) -> Result<Vec<RolloutId>, Failure> {
+    let tomorrow = SystemClock::new().now() + SignedDuration::from_hours(24);
     let mut rollouts = Vec::new();
     for number in 0..CALLERS {
         let new = NewRollout {
             plan: plan(format!("deployment-{number}"))?,
             digest: [7; 32],
             url: "http://localhost".into(),
-            start_at: None,
+            start_at: Some(tomorrow),
             actor: "ada".into(),
             reason: "measured".into(),
             idempotency_key: None,
@@ -328,7 +329,6 @@ fn median(mut rates: Vec<f64>) -> f64 {
 }
 
 const ROUNDS: usize = 7;
-/// The engine gives an unanswered effect up after 180 s; all rounds of all arms must end before.
 const ROUND: Duration = Duration::from_secs(1);
 const ROW_BYTES: usize = 200;
 /// The crowd; the single caller is the first of it.
