@@ -22,6 +22,8 @@ pub struct PendingEffect {
     pub key: EffectKey,
     /// Which deployment it concerns, by the name in the plan.
     pub deployment: String,
+    /// Where that deployment answered when the rollout began. An effect must never reach another one.
+    pub url: String,
     /// What to do.
     pub effect: Effect,
 }

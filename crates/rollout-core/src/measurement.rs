@@ -195,9 +195,18 @@ impl JudgedReading {
         if let Err(fault) = &self.flags {
             return Some(fault.reason.clone());
         }
-        let blind = self.judged.iter().find(|judged| !judged.verdict.is_observed())?;
-        let reason = blind.reason.as_deref().unwrap_or(blind.verdict.word());
-        Some(alloc::format!("{}: {reason}", blind.criterion))
+        if let Some(blind) = self.judged.iter().find(|judged| !judged.verdict.is_observed()) {
+            let reason = blind.reason.as_deref().unwrap_or(blind.verdict.word());
+            return Some(alloc::format!("{}: {reason}", blind.criterion));
+        }
+        let unanswered = self.probes.iter().find(|answer| answer.state == ProbeState::Failed)?;
+        Some(alloc::format!("{}: {}", unanswered.probe, unanswered.found))
+    }
+
+    /// True when the reading shows how the system does, and every probe it asked was answered.
+    pub fn is_seeing(&self) -> bool {
+        self.verdict.is_observed()
+            && self.probes.iter().all(|answer| answer.state != ProbeState::Failed)
     }
 
     /// The criteria beyond their alert thresholds.

@@ -238,13 +238,9 @@ impl Engine {
 
     fn status(&self) -> EngineStatus {
         let (live, ended) = self.board.counts();
-        EngineStatus {
-            live,
-            ended,
-            effects: self.effects.count(),
-            stuck: self.stuck(),
-            now: self.clock.now(),
-        }
+        let held = self.board.live().filter(|rollout| rollout.is_held()).count();
+        let (effects, stuck, now) = (self.effects.count(), self.stuck(), self.clock.now());
+        EngineStatus { live, held, ended, effects, stuck, now }
     }
 
     fn stuck(&self) -> Vec<RolloutId> {

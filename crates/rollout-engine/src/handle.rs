@@ -72,6 +72,8 @@ pub struct Progress {
 pub struct EngineStatus {
     /// Live rollouts.
     pub live: usize,
+    /// Live rollouts that are held.
+    pub held: usize,
     /// Ended rollouts.
     pub ended: usize,
     /// Effects under way.

@@ -59,11 +59,8 @@ fn feed_every(limit: Duration) -> Duration {
 }
 
 async fn status_line(handle: &Handle) -> Option<String> {
-    let rollouts = handle.list().await.ok()?;
-    let live = rollouts.iter().filter(|rollout| !rollout.is_over());
-    let (live, held) = live
-        .fold((0, 0), |(live, held), rollout| (live + 1, held + usize::from(rollout.is_held())));
-    Some(words(live, held))
+    let status = handle.status().await.ok()?;
+    Some(words(status.live, status.held))
 }
 
 fn words(live: usize, held: usize) -> String {

@@ -101,9 +101,13 @@ impl Deployments {
     /// [`Unfit`] with the way out.
     pub(crate) async fn admit(&self, name: &str) -> Result<String, Unfit> {
         let convex = self.find(name)?;
-        if let Ok(Ok(report)) = tokio::time::timeout(KEY_CHECK_MAX, convex.check_key()).await
-            && let Some(reason) = report.complaint()
-        {
+        // Only a definite no keeps a rollout from starting; a deployment that is away is tried again by the rollout itself.
+        let complaint = match tokio::time::timeout(KEY_CHECK_MAX, convex.check_key()).await {
+            Ok(Ok(report)) => report.complaint(),
+            Ok(Err(fault)) => (fault.class == FaultClass::Permanent).then_some(fault.reason),
+            Err(_) => None,
+        };
+        if let Some(reason) = complaint {
             return Err(Unfit::Unusable { name: name.to_owned(), reason });
         }
         Ok(convex.url().to_owned())

@@ -91,6 +91,13 @@ fn names(parts: &PlanParts, findings: &mut Findings) {
             ),
         );
     }
+    let verified: usize = parts.phases.iter().map(|phase| phase.verify.len()).sum();
+    if verified > Plan::PROBES_MAX {
+        findings.add(
+            "/phases",
+            format!("{verified} verifications; at most {} are allowed", Plan::PROBES_MAX),
+        );
+    }
     if !parts.criteria.iter().any(Criterion::is_judged) {
         findings.add_hinted(
             "/criteria",
@@ -208,6 +215,12 @@ fn one_phase(at: &str, phase: &Phase, parts: &PlanParts, findings: &mut Findings
             let message =
                 format!("`on` and `safe` are both {:?}, so nothing would change", change.on);
             findings.add(format!("{at}/flags/{flag}/safe"), message);
+        }
+        for (side, value) in [("on", &change.on), ("safe", &change.safe)] {
+            if value.len() > Plan::VALUE_BYTES_MAX {
+                let message = format!("a flag's value has at most {} bytes", Plan::VALUE_BYTES_MAX);
+                findings.add(format!("{at}/flags/{flag}/{side}"), message);
+            }
         }
     }
     if phase.bake < SignedDuration::ZERO || phase.bake > Plan::BAKE_MAX {

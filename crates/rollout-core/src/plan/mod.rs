@@ -201,6 +201,10 @@ impl Plan {
     pub const CRITERIA_MAX: usize = 64;
     /// Most checkpoints of a phase.
     pub const CHECKPOINTS_MAX: usize = 64;
+    /// Longest value of a flag, in bytes. The deployment allows 8 KiB; a value that switches something is a word.
+    pub const VALUE_BYTES_MAX: usize = 1_024;
+    /// Most probes that one reading asks.
+    pub const PROBES_MAX: usize = 64;
     /// Shortest time between two checks: each is a call of the user's functions.
     pub const CHECK_EVERY_MIN: SignedDuration = SignedDuration::from_secs(10);
     /// Longest bake window: a month.

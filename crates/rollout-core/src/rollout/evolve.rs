@@ -156,7 +156,8 @@ impl Rollout {
 
     fn end(&mut self, status: Status) {
         self.status = status;
-        self.watch.next_at = None;
+        let guard = saturating_add(self.last_at, super::LATE_WRITE_MAX);
+        self.watch.next_at = self.guards_restore(self.last_at).then_some(guard);
         self.watch.observing = None;
         self.abort_ordered = false;
         self.holds.clear();
@@ -164,17 +165,23 @@ impl Rollout {
 
     fn evolve_reading(&mut self, at: Timestamp, purpose: Purpose, reading: &JudgedReading) {
         self.watch.observing = None;
-        let seen = reading.verdict.is_observed();
+        let seen = reading.is_seeing();
         self.watch.failed = if seen { 0 } else { self.watch.failed.saturating_add(1) };
         let shown = self.baking().map(|(number, _)| number).filter(|_| self.shows_phase(reading));
         if let Some(bake) = shown.and_then(|number| self.phase_mut(number).bake.as_mut()) {
             bake.add_observed(at);
+        } else if let Some((number, _)) = self.baking()
+            && reading.flags.is_ok()
+            && !self.flags_are_on(number, reading)
+            && let Some(bake) = &mut self.phase_mut(number).bake
+        {
+            bake.drifted = true;
         }
         if seen {
             self.watch.seen_at = Some(at);
             self.watch.resumed = false;
         }
-        if matches!(reading.verdict, Verdict::Pass | Verdict::Warn) {
+        if matches!(reading.verdict, Verdict::Pass | Verdict::Warn) && self.rollback.is_none() {
             self.watch.well_since_rollback = true;
         }
         if let Purpose::Verification(number) = purpose
@@ -184,7 +191,10 @@ impl Rollout {
             state.verification_failed = state.verification_failed.saturating_add(1);
         }
         self.watch.last = Some((at, purpose, reading.clone()));
-        self.watch.next_at = Some(self.next_reading_after(at, purpose, seen));
+        // An ended rollout is watched only while its rollback runs, and a little longer.
+        let watched =
+            !self.status.is_terminal() || self.rollback.is_some() || self.guards_restore(at);
+        self.watch.next_at = watched.then(|| self.next_reading_after(at, purpose, seen));
     }
 
     /// When to look next, after a reading at `at`.
@@ -209,6 +219,7 @@ impl Rollout {
             (_, _) => cadence.idle(),
         };
         let again = match purpose {
+            Purpose::Recovery if !seen => retry::write_delay(self.watch.failed, self.seed()),
             _ if !seen => retry::read_delay(self.watch.failed, self.seed(), every),
             Purpose::Check if self.guards_restore(at) => every.min(super::LATE_WRITE_MAX),
             Purpose::Verification(number) => retry::read_delay(
@@ -231,6 +242,14 @@ impl Rollout {
         let restored = self.incidents.iter().filter_map(|incident| incident.restored_at).max();
         restored
             .is_some_and(|at| now <= saturating_add(at, super::LATE_WRITE_MAX.saturating_mul(2)))
+    }
+
+    /// True while readings may still show what the last rollback put right: rates look back over some time.
+    pub(super) fn echoes(&self, now: Timestamp) -> bool {
+        let restored = self.incidents.iter().filter_map(|incident| incident.restored_at).max();
+        let span =
+            self.plan.cadence.idle().saturating_mul(super::GAP_INTERVALS).max(super::ECHO_MIN);
+        restored.is_none_or(|at| now <= saturating_add(at, span))
     }
 
     fn seed(&self) -> u64 {
@@ -325,11 +344,11 @@ impl Rollout {
                     incident: *incident,
                 });
                 self.slot = Slot::asked_by(self.seq);
-                if !matches!(self.status, Status::Baseline | Status::Scheduled) {
+                if self.status == Status::FinalChecks {
                     self.status = Status::Running;
+                    self.smoke = Smoke::NotStarted;
+                    self.final_checks_passed = false;
                 }
-                self.smoke = Smoke::NotStarted;
-                self.final_checks_passed = false;
                 self.watch.well_since_rollback = false;
                 self.watch.next_at.get_or_insert(saturating_add(at, self.plan.cadence.idle()));
             }

@@ -94,7 +94,11 @@ impl Rollout {
 
     /// True when the flags of this rollout are nobody's business any more: it ended, and no incident is open.
     pub fn is_over(&self) -> bool {
+        let at_rest = self.rollback().is_none()
+            && self.watch().next_at.is_none()
+            && self.pending().is_empty();
         self.status().is_terminal()
+            && at_rest
             && self.incidents().iter().all(|incident| incident.resolved.is_some())
     }
 }
@@ -108,3 +112,5 @@ const GAP_INTERVALS: i32 = 2;
 /// How long a deployment may sit on a write whose answer was lost, before it lands after all: its own time-out is 300 s (wire
 /// contract, section 1.1). For twice as long after a rollback, a flag that is found on again is put back again.
 const LATE_WRITE_MAX: SignedDuration = SignedDuration::from_mins(5);
+/// How long at least a breach after a rollback counts as its echo: monitoring functions often look back over an hour.
+const ECHO_MIN: SignedDuration = SignedDuration::from_hours(1);

@@ -232,6 +232,7 @@ impl Step {
         if let Some(hold) = self.state.holds.iter().find(|hold| !waivable(&hold.reason)) {
             return Err(Refusal::NotNow(format!("the rollout is held: {}", hold.reason.words())));
         }
+        self.close_gap(self.now);
         let current = self.state.current().filter(|_| self.state.status == Status::Running);
         let in_window = current.and_then(|number| {
             let state = &self.state.phases[number.index()];
@@ -314,7 +315,12 @@ impl Step {
             .map(|rollback| rollback.phases.clone())
             .unwrap_or_default();
         let phases: Vec<PhaseNumber> = match scope {
-            RollbackScope::Latest if !under_way.is_empty() => return Ok(()),
+            // A repeated order must not reach one phase further back.
+            RollbackScope::Latest
+                if !under_way.is_empty() || self.rolled_back().next().is_some() =>
+            {
+                return Ok(());
+            }
             RollbackScope::Latest => self.state.latest_on().into_iter().collect(),
             RollbackScope::All => {
                 let numbered = self.state.plan.numbered().map(|(number, _)| number).rev();

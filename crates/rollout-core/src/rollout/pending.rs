@@ -25,6 +25,7 @@ impl Rollout {
         let named = |(seq, effect): (Seq, Effect)| PendingEffect {
             key: self.key(seq),
             deployment: self.plan.deployment.clone(),
+            url: self.url.clone(),
             effect,
         };
         slot.into_iter().chain(watch).map(named).collect()

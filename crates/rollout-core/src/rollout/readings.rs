@@ -8,11 +8,14 @@ use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 
+use jiff::{SignedDuration, Timestamp};
+
 use super::state::{RollbackStage, Rollout, Stage, Status};
 use super::step::Step;
 use super::{GAP_INTERVALS, VERIFICATION_TRIES_MAX};
 use crate::cadence::saturating_add;
 use crate::criterion::Verdict;
+use crate::effect::{Fault, FaultClass};
 use crate::event::{EventKind, GapCause, HoldReason, RollbackCause};
 use crate::id::{FlagName, PhaseNumber};
 use crate::measurement::{Judged, JudgedReading, Measured, ProbeState, Purpose, Reading};
@@ -37,7 +40,7 @@ impl Step {
             purpose,
             reading: alloc::boxed::Box::new(reading.clone()),
         });
-        if reading.verdict.is_observed() {
+        if reading.is_seeing() {
             self.release(|reason| matches!(reason, HoldReason::Blind { .. }));
         }
         if self.breach(&reading) || self.late_write(&reading) {
@@ -58,25 +61,41 @@ impl Step {
 
     /// Before a reading is recorded: what lies between it and the last one that showed the phase.
     fn record_gap(&mut self, reading: &JudgedReading) {
-        let Some((phase, bake)) = self.state.baking() else { return };
+        let Some((_, bake)) = self.state.baking() else { return };
         if !self.state.shows_phase(reading) {
             return;
         }
-        let interval =
-            self.state.plan.cadence.interval_at(bake.covered_until.duration_since(bake.started_at));
-        let unseen = self.now.duration_since(bake.covered_until);
-        if unseen <= interval.saturating_mul(GAP_INTERVALS) {
+        // A reading speaks for the interval before it, but not for a flag that was seen off in between.
+        let spoken_for = if bake.drifted { SignedDuration::ZERO } else { self.gap_interval() };
+        self.close_gap(saturating_add(self.now, -spoken_for));
+    }
+
+    /// Records what has not been seen of the running window, up to `to`, where it is long enough to tell.
+    pub(super) fn close_gap(&mut self, to: Timestamp) {
+        let Some((phase, bake)) = self.state.baking() else { return };
+        let from = bake.covered_until;
+        let short =
+            self.now.duration_since(from) <= self.gap_interval().saturating_mul(GAP_INTERVALS);
+        if (short && !bake.drifted) || to <= from {
             return;
         }
-        let (from, to) = (bake.covered_until, saturating_add(self.now, -interval));
         let last = self.state.watch.last.as_ref().map(|(_, _, reading)| reading);
         let last_in_vain = last.filter(|last| !self.state.shows_phase(last));
         let cause = match last_in_vain {
+            _ if bake.drifted => GapCause::Drift,
             Some(last) => last.trouble().map_or(GapCause::Drift, GapCause::Unreadable),
             None if self.state.watch.resumed => GapCause::EngineDown,
             None => GapCause::Asleep,
         };
         self.emit(EventKind::GapRecorded { phase, from, to, cause });
+    }
+
+    /// The planned time between two readings where the last one that showed something was taken.
+    fn gap_interval(&self) -> SignedDuration {
+        let cadence = &self.state.plan.cadence;
+        let elapsed =
+            self.state.baking().map(|(_, bake)| bake.covered_until.duration_since(bake.started_at));
+        elapsed.map_or(cadence.idle(), |elapsed| cadence.interval_at(elapsed))
     }
 
     /// Starts the rollback of a breach. True when one was started.
@@ -89,16 +108,18 @@ impl Step {
     }
 
     /// The phase that a breach rolls back: the exposed one, between phases the one completed last. While a rollback is
-    /// under way, and until the system was seen well after it, a breach is its echo and not a new one.
+    /// under way, and for a while after it until the system was seen well, a breach is its echo and not a new one.
     fn breach_target(&self) -> Option<PhaseNumber> {
         let state = &self.state;
-        let quiet = state.rollback.is_some() || !state.watch.well_since_rollback;
+        let ended = state.status.is_terminal();
+        let echo = !state.watch.well_since_rollback && state.echoes(self.now);
+        let quiet = ended || state.rollback.is_some() || echo;
         (!quiet).then(|| state.latest_on())?
     }
 
     fn tell_drift(&mut self, reading: &JudgedReading) {
         let Ok(found) = &reading.flags else { return };
-        if self.state.baseline_flags.is_empty() {
+        if self.state.baseline_flags.is_empty() || self.state.status.is_terminal() {
             return;
         }
         let mut drifts = Vec::new();
@@ -162,10 +183,13 @@ impl Step {
     }
 
     fn baseline(&mut self, reading: &JudgedReading) {
-        if self.state.status != Status::Baseline || !reading.verdict.is_observed() {
+        if self.state.status != Status::Baseline {
             return;
         }
-        let Ok(found) = &reading.flags else { return };
+        if let Err(Fault { class: FaultClass::Permanent, reason, .. }) = &reading.flags {
+            return self.hold(HoldReason::EffectFailed { why: reason.clone() });
+        }
+        let (Ok(found), true) = (&reading.flags, reading.verdict.is_observed()) else { return };
         let on = |flag: &FlagName| match (self.state.safe_value(flag), found.get(flag)) {
             (Some(safe), Some(Some(value))) => {
                 (value != safe).then(|| format!("{flag} is {value:?}, not {safe:?}"))
@@ -323,6 +347,8 @@ impl Rollout {
 /// Gives every criterion of the plan its verdict, in the plan's order.
 fn judge(plan: &Plan, reading: Reading) -> JudgedReading {
     let Reading { flags, measurements, probes } = reading;
+    let flags =
+        flags.map(|flags| flags.into_iter().map(|(flag, value)| (flag, value.map(clip))).collect());
     let judged = plan.criteria.iter().map(|criterion| {
         let found = measurements.iter().find(|measurement| measurement.criterion == criterion.name);
         let not_measured = || Measured::Failed("was not measured".to_string());
@@ -359,4 +385,13 @@ fn judged_words(plan: &Plan, judged: &Judged) -> String {
 /// A judged value with its unit, or the reason why there is none.
 fn shown(plan: &Plan, judged: &Judged) -> String {
     judged.measured.shown(plan.unit_of(&judged.criterion))
+}
+
+/// Bounds a value that the journal keeps. What is cut was longer than any value of a plan, and so equals none of them.
+fn clip(value: String) -> String {
+    if value.len() <= Plan::VALUE_BYTES_MAX {
+        return value;
+    }
+    let cut = (0..=Plan::VALUE_BYTES_MAX).rev().find(|at| value.is_char_boundary(*at)).unwrap_or(0);
+    format!("{}… ({} bytes)", &value[..cut], value.len())
 }

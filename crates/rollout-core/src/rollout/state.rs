@@ -126,6 +126,8 @@ pub struct Bake {
     pub unobserved: SignedDuration,
     /// Up to here every moment is either observed or recorded as a gap.
     pub covered_until: Timestamp,
+    /// Whether a flag was seen with another value since `covered_until`.
+    pub drifted: bool,
     /// The checkpoints, in order.
     pub checkpoints: Vec<Checkpoint>,
 }
@@ -497,6 +499,7 @@ impl Bake {
             observed: SignedDuration::ZERO,
             unobserved: SignedDuration::ZERO,
             covered_until: started_at,
+            drifted: false,
             checkpoints: phase.checkpoints.iter().map(checkpoint).collect(),
         }
     }
@@ -520,6 +523,7 @@ impl Bake {
     pub(super) fn add_gap(&mut self, from: Timestamp, to: Timestamp, policy: MissedPolicy) {
         let gap = to.duration_since(from).max(SignedDuration::ZERO);
         self.unobserved = self.unobserved.saturating_add(gap);
+        self.drifted = false;
         self.covered_until = self.covered_until.max(to);
         match policy {
             MissedPolicy::Extend => self.extension = self.extension.saturating_add(gap),

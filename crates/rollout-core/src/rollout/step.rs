@@ -123,6 +123,9 @@ impl Step {
         cause: RollbackCause,
         by: Option<(&str, &str)>,
     ) {
+        if self.state.baking().is_some_and(|(number, _)| phases.contains(&number)) {
+            self.close_gap(self.now);
+        }
         // What was asked about a window that is now given up needs no answer any more.
         self.release(|reason| match reason {
             HoldReason::CoverageShort { phase } | HoldReason::Missed { phase, .. } => {
@@ -149,7 +152,10 @@ impl Step {
             Some((actor, reason)) => self.emit_for(actor, reason, kind),
             None => self.emit(kind),
         }
-        self.hold(HoldReason::RolledBack { incident });
+        // What has ended stays ended: to try again, a new rollout is started.
+        if !self.state.status.is_terminal() {
+            self.hold(HoldReason::RolledBack { incident });
+        }
     }
 
     /// Goes on by the plan's rules until nothing more happens by itself.

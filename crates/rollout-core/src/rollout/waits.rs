@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::state::{Rollout, SlotUse, Smoke, Stage, Status};
 use crate::event::HoldReason;
 use crate::id::PhaseNumber;
-use crate::measurement::{ProbeState, Purpose};
+use crate::measurement::{JudgedReading, ProbeState, Purpose};
 use crate::plan::Proof;
 
 /// One thing that a rollout waits for.
@@ -124,6 +124,9 @@ impl Rollout {
     }
 
     fn gate_waits(&self) -> Vec<Wait> {
+        if self.status == Status::FinalChecks {
+            return self.final_waits();
+        }
         let Some(number) = self.current().filter(|_| self.status == Status::Running) else {
             return Vec::new();
         };
@@ -144,18 +147,19 @@ impl Rollout {
     }
 
     fn preflight_waits(&self, number: PhaseNumber) -> Vec<Wait> {
-        let Some((_, Purpose::Preflight(of), reading)) = &self.watch.last else {
-            return Vec::new();
-        };
-        let unmet =
-            reading.probes.iter().filter(|answer| *of == number && answer.state != ProbeState::Met);
-        let said = unmet.map(|answer| Wait::Effect {
-            what: format!(
-                "`{}` to hold before phase {number}; found {}",
-                answer.probe, answer.found
-            ),
-        });
-        said.collect()
+        match &self.watch.last {
+            Some((_, Purpose::Preflight(of), reading)) if *of == number => {
+                unmet(reading, &format!("before phase {number}"))
+            }
+            Some(_) | None => Vec::new(),
+        }
+    }
+
+    fn final_waits(&self) -> Vec<Wait> {
+        match &self.watch.last {
+            Some((_, Purpose::Final, reading)) => unmet(reading, "before the rollout completes"),
+            Some(_) | None => Vec::new(),
+        }
     }
 
     /// What keeps a gated phase from being enabled. Empty = nothing but a look at the watch.
@@ -233,6 +237,17 @@ impl fmt::Display for Wait {
             Self::Person { what } => write!(f, "a person: {what}"),
         }
     }
+}
+
+/// What a reading found that must be otherwise first.
+fn unmet(reading: &JudgedReading, before: &str) -> Vec<Wait> {
+    let probes = reading.probes.iter().filter(|answer| answer.state != ProbeState::Met);
+    let probes =
+        probes.map(|answer| format!("`{}` to hold {before}; found {}", answer.probe, answer.found));
+    let breaches = reading
+        .breaches()
+        .map(|judged| format!("{} to be within its alert threshold {before}", judged.criterion));
+    probes.chain(breaches).map(|what| Wait::Effect { what }).collect()
 }
 
 /// A checkpoint's label: `T+6h`, `T+1h30m`.

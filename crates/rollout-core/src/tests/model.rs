@@ -160,7 +160,8 @@ impl Model {
         assert!(!rollout.is_stuck(), "nothing will wake the rollout: {:?}", rollout.status());
         let exposed = self.stages.iter().any(|stage| stage.is_exposed());
         let watched = rollout.watch().next_at.is_some() || rollout.watch().observing.is_some();
-        assert!(watched || !exposed, "a flag is on and no reading is scheduled");
+        let rolling = !self.rolling.is_empty();
+        assert!(watched || !(exposed || rolling), "a flag is on and no reading is scheduled");
         let baking = self.stages.iter().filter(|stage| stage.is_exposed()).count();
         assert!(baking <= 1, "two phases are enabling or baking");
         assert_eq!(rollout.rollback().is_some(), !self.rolling.is_empty());

@@ -10,8 +10,8 @@ use super::fixtures::{flag, hours, minutes, parts, person, phase, plan, single};
 use super::world::{Link, World};
 use crate::{
     ChangeWindow, Command, Effect, EventKind, FlagName, GapCause, HoldReason, Input, Measured,
-    MissedPolicy, Outcome, PhaseNumber, Plan, PlanParts, Rejection, RollbackCause, RollbackScope,
-    Rollout, SmokeRepeat, Stage, Status, Verb, Verdict,
+    MissedPolicy, Outcome, PhaseNumber, Plan, PlanParts, Purpose, Rejection, RollbackCause,
+    RollbackScope, Rollout, SmokeRepeat, Stage, Status, Verb, Verdict,
 };
 
 fn number(number: u8) -> PhaseNumber {
@@ -213,6 +213,99 @@ fn an_enabling_that_lands_after_its_rollback_is_put_back_again() {
     assert!(
         world.rollout.holds().iter().any(|hold| matches!(hold.reason, HoldReason::Drift { .. }))
     );
+}
+
+#[test]
+fn an_abort_does_not_end_the_guard_against_late_writes() {
+    let mut world = baking(|_| {});
+    world.order(Command::Abort).unwrap();
+    world.until("aborted", |rollout| rollout.status() == Status::Aborted);
+    world.env.insert(flag("RETRY"), "true".into());
+    world.pass(hours(1));
+    assert_eq!(world.value("RETRY"), Some("false"));
+    assert_eq!(world.rollout.next_deadline(), None, "and then the watch of an ended rollout ends");
+}
+
+#[test]
+fn a_breach_that_goes_on_after_a_rollback_reaches_the_phase_before() {
+    let mut world = World::new(plan());
+    tick_everything(&mut world);
+    world.until("phase 3 baking", in_stage(3, Stage::Baking));
+    world.errors = Measured::Number(7.0);
+    world.until("phase 3 rolled back", in_stage(3, Stage::RolledBack));
+    let back = world.now;
+    world.until("phase 1 rolled back", in_stage(1, Stage::RolledBack));
+    let after = world.now.duration_since(back);
+    assert!(after >= hours(1) && after <= hours(2), "not its echo, and not never: {after:?}");
+}
+
+#[test]
+fn a_rollback_ordered_twice_goes_no_further_back() {
+    let mut world = World::new(plan());
+    tick_everything(&mut world);
+    world.until("phase 3 baking", in_stage(3, Stage::Baking));
+    world.order(Command::Rollback(RollbackScope::Latest)).unwrap();
+    world.until("rolled back", in_stage(3, Stage::RolledBack));
+    assert_eq!(world.order(Command::Rollback(RollbackScope::Latest)).unwrap(), []);
+    assert_eq!(stage(&world.rollout, 1), Stage::Completed);
+}
+
+#[test]
+fn a_flag_seen_off_again_and_again_is_not_counted_as_watched() {
+    let mut world = baking(|_| {});
+    world.pass(hours(2));
+    for _ in 0..8 {
+        world.env.insert(flag("RETRY"), "false".into());
+        world.pass(minutes(30));
+        world.env.insert(flag("RETRY"), "true".into());
+        world.order(Command::Resume).unwrap();
+        world.pass(minutes(1));
+    }
+    let gaps = gap_causes(&world);
+    assert_eq!(gaps, vec![GapCause::Drift; 8]);
+    world.until("done", done);
+    let bake = world.rollout.phases()[0].bake.as_ref().unwrap();
+    assert!(bake.unobserved >= hours(4) && bake.extension == bake.unobserved, "{bake:?}");
+}
+
+#[test]
+fn what_was_not_seen_is_told_when_the_window_is_given_up() {
+    for command in [Command::Promote, Command::Rollback(RollbackScope::Latest)] {
+        let mut world = baking(|_| {});
+        world.pass(hours(1));
+        world.link = Link::Down;
+        world.pass(hours(8));
+        world.order(command).unwrap();
+        assert_eq!(gap_causes(&world), [GapCause::Unreadable("connection refused".into())]);
+    }
+}
+
+#[test]
+fn a_verification_that_nobody_can_answer_is_told_and_asked_less_and_less() {
+    let mut world = World::new(plan());
+    tick_everything(&mut world);
+    world.until("verifying", in_stage(3, Stage::Verifying));
+    world.unanswered = true;
+    world.pass(hours(24));
+    assert_eq!(stage(&world.rollout, 3), Stage::Verifying);
+    assert!(
+        world.rollout.holds().iter().any(|hold| hold.reason.words().contains("no such function"))
+    );
+    let readings = world.count(|kind| matches!(kind, EventKind::ReadingTaken { purpose, .. } if *purpose == Purpose::Verification(number(3))));
+    assert!(readings < 100, "{readings} readings in a day");
+    world.unanswered = false;
+    world.until("baking", in_stage(3, Stage::Baking));
+    assert!(!world.rollout.is_held());
+}
+
+#[test]
+fn what_a_deployment_says_is_bounded_in_the_journal() {
+    let mut world = baking(|_| {});
+    world.env.insert(flag("RETRY"), "x".repeat(300_000));
+    world.pass(hours(1));
+    let (_, _, reading) = world.rollout.watch().last.as_ref().unwrap();
+    let value = reading.flags.as_ref().unwrap()[&flag("RETRY")].as_ref().unwrap();
+    assert!(value.len() < 1_100 && value.ends_with("(300000 bytes)"), "{value}");
 }
 
 #[test]
@@ -426,7 +519,15 @@ fn abort_puts_the_running_phase_back_and_leaves_completed_ones() {
     world.order(Command::Rollback(RollbackScope::All)).unwrap();
     world.until("rolled back", |rollout| rollout.rollback().is_none());
     assert_eq!(world.value("RETRY"), Some("false"), "even an ended rollout can be rolled back");
-    assert_eq!(world.rollout.status(), Status::Running);
+    assert_eq!(world.rollout.status(), Status::Aborted, "and stays ended");
+    assert!(matches!(world.order(Command::Retry), Err(Rejection::NotNow { .. })));
+    world.pass(hours(1));
+    for incident in 1..=2 {
+        world
+            .order(Command::ResolveIncident(crate::IncidentNumber::new(incident).unwrap()))
+            .unwrap();
+    }
+    assert!(world.rollout.is_over());
 }
 
 #[test]
@@ -451,6 +552,17 @@ fn a_baseline_with_a_flag_on_or_an_alert_holds() {
     world.order(Command::Resume).unwrap();
     world.until("held again", Rollout::is_held);
     world.env.insert(flag("RETRY"), "false".into());
+    world.order(Command::Resume).unwrap();
+    world.until("running", |rollout| rollout.status() == Status::Running);
+}
+
+#[test]
+fn a_refused_key_holds_before_anything_is_touched() {
+    let mut world = World::new(plan());
+    world.link = Link::Refused;
+    world.until("held", Rollout::is_held);
+    assert!(world.rollout.holds()[0].reason.words().contains("BadAdminKey"));
+    world.link = Link::Up;
     world.order(Command::Resume).unwrap();
     world.until("running", |rollout| rollout.status() == Status::Running);
 }

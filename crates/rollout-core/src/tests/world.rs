@@ -38,6 +38,8 @@ pub(super) struct World {
     pub(super) mode: String,
     pub(super) task: String,
     pub(super) link: Link,
+    /// Functions that probes ask are not there.
+    pub(super) unanswered: bool,
     /// Every write that changed something, with its time.
     pub(super) writes: Vec<(Timestamp, FlagName, String)>,
     /// Batches sent, whatever they changed.
@@ -70,6 +72,7 @@ impl World {
             mode: "workflow".into(),
             task: "success".into(),
             link: Link::Up,
+            unanswered: false,
             writes: Vec::new(),
             batches: 0,
             invocations: 0,
@@ -228,10 +231,12 @@ impl World {
                 ProbeKind::Function { call, .. } if call.path == "tasks:get" => {
                     alloc::format!("{:?}", self.task)
                 }
+                ProbeKind::Function { .. } if self.unanswered => "no such function".to_string(),
                 ProbeKind::Function { .. } => alloc::format!("{:?}", self.mode),
             };
             let state = match &failure {
                 Some(_) => ProbeState::Failed,
+                None if found == "no such function" => ProbeState::Failed,
                 None if ["set", "\"workflow\"", "\"success\""].contains(&found.as_str()) => {
                     ProbeState::Met
                 }
