@@ -6,12 +6,15 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 
 /// Longest uninterrupted wait: after that the wall clock is read again.
 const WAIT_MAX: Duration = Duration::from_secs(5);
+/// While ahead of the wall clock, the engine's time is slower by this part, so that the two meet again.
+const CATCH_UP: i32 = 16;
 
 /// What two clocks say at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +38,50 @@ pub trait Clock: Send + Sync + 'static {
     /// The wall clock.
     fn now(&self) -> Timestamp {
         self.moment().wall
+    }
+}
+
+/// The engine's own time: the wall clock's, but never backward and never standing still.
+///
+/// Every deadline and every decision uses it. While the wall clock shows less than what was decided already (it was set back,
+/// or was wrong before), time goes on from there at fifteen sixteenths of its speed until the wall has caught up: a watch
+/// that waited for the wall instead would look away for as long as the clock was wrong.
+pub(crate) struct SteadyTime {
+    clock: Arc<dyn Clock>,
+    before: Moment,
+    now: Timestamp,
+}
+
+impl SteadyTime {
+    /// Starts from the wall clock, or from `at_least` when that is later.
+    pub(crate) fn new(clock: Arc<dyn Clock>, at_least: Option<Timestamp>) -> Self {
+        let before = clock.moment();
+        let now = at_least.map_or(before.wall, |least| least.max(before.wall));
+        Self { clock, before, now }
+    }
+
+    /// Reads the clocks; says how far the wall clock jumped since the last reading, beyond what really passed.
+    pub(crate) fn read(&mut self) -> SignedDuration {
+        let (before, moment) = (self.before, self.clock.moment());
+        let passed = (moment.elapsed - before.elapsed).max(SignedDuration::ZERO);
+        let own = self.now.checked_add(passed - passed / CATCH_UP).unwrap_or(Timestamp::MAX);
+        self.now = own.max(moment.wall).max(self.now);
+        self.before = moment;
+        moment.wall.duration_since(before.wall) - passed
+    }
+
+    /// The time of the last [`SteadyTime::read`].
+    pub(crate) fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// Waits until the time `at`, or a bounded while. Cancel-safe.
+    pub(crate) async fn wait(&self, at: Option<Timestamp>) {
+        let on_the_wall = |at: Timestamp| {
+            let left = at.duration_since(self.now).max(SignedDuration::ZERO);
+            self.before.wall.checked_add(left).unwrap_or(Timestamp::MAX)
+        };
+        self.clock.wait(at.map(on_the_wall)).await;
     }
 }
 

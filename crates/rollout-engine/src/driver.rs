@@ -12,14 +12,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::{SignedDuration, Timestamp};
 use rollout_core::{
-    Creation, EffectKey, Event, Input, Order, Outcome, PhaseNumber, Rejection, Rollout, RolloutId,
-    Seq,
+    Creation, EffectKey, Event, Fault, FaultClass, Input, Order, Outcome, PhaseNumber, Rejection,
+    Rollout, RolloutId, Seq,
 };
 use tokio::sync::{broadcast, mpsc};
 use tracing::{debug, error, info, warn};
 
 use crate::board::Board;
-use crate::clock::{Clock, Moment};
+use crate::clock::{Clock, SteadyTime};
 use crate::effects::{Effects, Perform};
 use crate::error::EngineError;
 use crate::handle::{
@@ -45,14 +45,14 @@ const AUDIT_EVERY: SignedDuration = SignedDuration::from_hours(1);
 pub struct Engine {
     writer: Writer,
     store: WriterHandle,
-    clock: Arc<dyn Clock>,
+    time: SteadyTime,
     board: Board,
     effects: Effects,
     inbox: mpsc::Receiver<Request>,
     backlog: VecDeque<Work>,
     progress: broadcast::Sender<Progress>,
     turns: Arc<AtomicU64>,
-    before: Moment,
+    stuck: Vec<RolloutId>,
     audited_at: Timestamp,
     stopping: bool,
 }
@@ -100,21 +100,29 @@ impl Engine {
         let turns = Arc::new(AtomicU64::new(0));
         let handle =
             Handle { inbox: sender, progress: progress.clone(), turns: Arc::clone(&turns) };
-        let before = clock.moment();
+        // What was decided lies in the past, whatever the wall clock says after a restart.
+        let decided = board.live().map(|rollout| rollout.last_at()).max();
+        let wall = clock.now();
+        let time = SteadyTime::new(clock, decided);
         let mut engine = Self {
             writer,
             store,
-            clock,
+            audited_at: time.now(),
+            time,
             board,
             effects: Effects::new(performer),
             inbox,
             backlog: VecDeque::new(),
             progress,
             turns,
-            audited_at: before.wall,
-            before,
+            stuck: Vec::new(),
             stopping: false,
         };
+        if let Some(by) =
+            decided.map(|decided| wall.duration_since(decided)).filter(|by| *by <= -CLOCK_JUMP_MIN)
+        {
+            engine.backlog.extend(engine.jumped(by));
+        }
         engine.take_up().await?;
         Ok((engine, handle))
     }
@@ -153,7 +161,7 @@ impl Engine {
     async fn turn(&mut self) -> Result<(), EngineError> {
         let work = self.gather().await;
         self.turns.fetch_add(1, Ordering::Relaxed);
-        if self.clock.now().duration_since(self.audited_at) >= AUDIT_EVERY {
+        if self.time.now().duration_since(self.audited_at) >= AUDIT_EVERY {
             self.audit();
         }
         self.settle(work).await
@@ -170,19 +178,20 @@ impl Engine {
                     None => self.stopping = true,
                 },
                 (key, outcome) = self.effects.next() => work.push(Work::Ended(key, outcome)),
-                () = self.clock.wait(deadline) => {}
+                () = self.time.wait(deadline) => {}
             }
         }
-        while work.len() < TURN_MAX {
+        // Bounded by what is taken, not by what becomes work: readers alone must not keep the loop from turning.
+        for _ in 0..TURN_MAX {
             let Ok(request) = self.inbox.try_recv() else { break };
             work.extend(self.sort(request).await);
         }
-        while work.len() < TURN_MAX {
+        for _ in 0..TURN_MAX {
             let Some((key, outcome)) = self.effects.try_next() else { break };
             work.push(Work::Ended(key, outcome));
         }
-        work.extend(self.jump());
-        let now = self.clock.now();
+        work.extend(self.read_clock());
+        let now = self.time.now();
         work.extend(self.board.due(now).into_iter().take(TURN_MAX).map(Work::Due));
         work
     }
@@ -193,14 +202,8 @@ impl Engine {
             Request::Create(new, reply) => return Some(Work::Create(new, reply)),
             Request::Order(id, order, reply) => return Some(Work::Order(id, order, reply)),
             Request::Stop => self.stopping = true,
-            Request::Get(id, reply) => {
-                let found = self.find(id).await;
-                let _ = reply.send(found);
-            }
-            Request::List(reply) => {
-                let all = self.list().await;
-                let _ = reply.send(all);
-            }
+            Request::Get(id, reply) => self.answer_get(id, reply),
+            Request::List(reply) => self.answer_list(reply),
             Request::Status(reply) => {
                 let _ = reply.send(Ok(self.status()));
             }
@@ -221,6 +224,37 @@ impl Engine {
         None
     }
 
+    /// Answers with one rollout. An ended one is read and folded beside the loop, and not kept.
+    fn answer_get(&self, id: RolloutId, reply: Reply<Arc<Rollout>>) {
+        if self.board.is_unloaded(id) {
+            let store = self.store.clone();
+            tokio::spawn(async move { drop(reply.send(resume::load_one(&store, id).await)) });
+            return;
+        }
+        let _ = reply.send(self.board.get(id).cloned().ok_or(EngineError::UnknownRollout(id)));
+    }
+
+    /// Answers with all rollouts; ended ones as in [`Engine::answer_get`].
+    fn answer_list(&self, reply: Reply<Vec<Arc<Rollout>>>) {
+        let (mut all, unloaded) = (self.board.all(), self.board.unloaded());
+        if unloaded.is_empty() {
+            let _ = reply.send(Ok(all));
+            return;
+        }
+        let store = self.store.clone();
+        tokio::spawn(async move {
+            for id in unloaded {
+                match resume::load_one(&store, id).await {
+                    Ok(rollout) => all.push(rollout),
+                    Err(error) => return drop(reply.send(Err(error))),
+                }
+            }
+            all.sort_by_key(|rollout| rollout.id());
+            drop(reply.send(Ok(all)));
+        });
+    }
+
+    /// A rollout to order something of; an ended one is loaded for it.
     async fn find(&mut self, id: RolloutId) -> Result<Arc<Rollout>, EngineError> {
         if self.board.is_unloaded(id) {
             let rollout = resume::load_one(&self.store, id).await?;
@@ -229,40 +263,33 @@ impl Engine {
         self.board.get(id).cloned().ok_or(EngineError::UnknownRollout(id))
     }
 
-    async fn list(&mut self) -> Result<Vec<Arc<Rollout>>, EngineError> {
-        for id in self.board.unloaded() {
-            self.find(id).await?;
-        }
-        Ok(self.board.all())
-    }
-
     fn status(&self) -> EngineStatus {
         let (live, ended) = self.board.counts();
         let held = self.board.live().filter(|rollout| rollout.is_held()).count();
-        let (effects, stuck, now) = (self.effects.count(), self.stuck(), self.clock.now());
+        let (effects, stuck, now) = (self.effects.count(), self.stuck.clone(), self.time.now());
         EngineStatus { live, held, ended, effects, stuck, now }
-    }
-
-    fn stuck(&self) -> Vec<RolloutId> {
-        self.board.live().filter(|rollout| rollout.is_stuck()).map(|rollout| rollout.id()).collect()
     }
 
     /// Says aloud when a live rollout waits for nothing.
     fn audit(&mut self) {
-        self.audited_at = self.clock.now();
-        for id in self.stuck() {
+        self.audited_at = self.time.now();
+        let stuck = self.board.live().filter(|rollout| rollout.is_stuck());
+        self.stuck = stuck.map(|rollout| rollout.id()).collect();
+        for id in &self.stuck {
             error!(rollout = %id, "nothing will wake this rollout; this is a defect of rolloutd, please report it");
         }
     }
 
-    /// Compares the wall clock with the time that really passed since the last turn.
-    fn jump(&mut self) -> Vec<Work> {
-        let (before, now) = (self.before, self.clock.moment());
-        self.before = now;
-        let by = now.wall.duration_since(before.wall) - (now.elapsed - before.elapsed);
+    /// Reads the clocks, and tells every live rollout when the wall clock jumped.
+    fn read_clock(&mut self) -> Vec<Work> {
+        let by = self.time.read();
         if by.abs() < CLOCK_JUMP_MIN {
             return Vec::new();
         }
+        self.jumped(by)
+    }
+
+    fn jumped(&self, by: SignedDuration) -> Vec<Work> {
         warn!(seconds = by.as_secs(), "the wall clock jumped");
         self.board.live().map(|rollout| Work::Jumped(rollout.id(), by)).collect()
     }
@@ -298,7 +325,7 @@ impl Engine {
     }
 
     async fn stage(&mut self, id: RolloutId, work: Work) -> Result<Option<Staged>, EngineError> {
-        let now = self.clock.now();
+        let now = self.time.now();
         match work {
             Work::Create(new, reply) => Ok(self.stage_creation(id, *new, reply, now).await),
             Work::Order(id, order, reply) => {
@@ -325,9 +352,7 @@ impl Engine {
                     }
                 }
             }
-            Work::Ended(key, outcome) => {
-                self.stage_input(id, now, Input::EffectEnded { key, outcome })
-            }
+            Work::Ended(key, outcome) => self.stage_ending(id, now, key, outcome),
             Work::Due(_) => {
                 let decided = self.stage_input(id, now, Input::DeadlineReached)?;
                 if decided.is_none() && self.board.due(now).contains(&id) {
@@ -342,6 +367,23 @@ impl Engine {
             }
             Work::Jumped(_, by) => self.stage_input(id, now, Input::ClockJumped { by }),
         }
+    }
+
+    /// An answer too large to be recorded is as good as none; it must not stop the watch over everybody else.
+    fn stage_ending(
+        &mut self,
+        id: RolloutId,
+        now: Timestamp,
+        key: EffectKey,
+        outcome: Outcome,
+    ) -> Result<Option<Staged>, EngineError> {
+        self.effects.judged(key);
+        let staged = self.stage_input(id, now, Input::EffectEnded { key, outcome });
+        let Err(EngineError::Record { why, .. }) = staged else { return staged };
+        error!(rollout = %id, why, "an answer cannot be recorded");
+        let reason = format!("the answer cannot be recorded: {why}");
+        let outcome = Outcome::Failed(Fault::new(FaultClass::Permanent, None, reason));
+        self.stage_input(id, now, Input::EffectEnded { key, outcome })
     }
 
     fn stage_input(
@@ -437,8 +479,10 @@ impl Engine {
 
     /// One live rollout per deployment, and no flag that an unresolved incident locks.
     fn check_free(&self, new: &NewRollout) -> Result<(), EngineError> {
-        let same =
-            self.board.live().filter(|rollout| rollout.plan().deployment == new.plan.deployment);
+        // Two names of one address are one deployment.
+        let same = self.board.live().filter(|rollout| {
+            rollout.plan().deployment == new.plan.deployment || rollout.url() == new.url
+        });
         for rollout in same {
             let by = rollout.id();
             if !rollout.status().is_terminal() {
@@ -471,7 +515,7 @@ impl Engine {
         }
         self.board.put(Arc::clone(&rollout));
         let _ = self.progress.send(Progress { rollout: rollout.id(), seq: rollout.seq() });
-        self.effects.start(&rollout, self.clock.now());
+        self.effects.start(&rollout, self.time.now());
         match answer {
             Answer::Nobody => {}
             Answer::Create(reply) => {

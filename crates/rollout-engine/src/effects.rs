@@ -1,17 +1,21 @@
 //! Owns effects under way: which are being performed, how many at once, and that each ends in an outcome.
 //!
-//! Invariants: an effect is performed by one task at a time per key; the writes of one rollout never overlap, so that an
-//! enabling that is still on the wire cannot land after its own rollback; a rollback waits for no other rollout's effects.
+//! Invariants: an effect is performed by one task at a time per key, and not again until its outcome was judged; the flag
+//! writes of one rollout never overlap, so that an enabling that is still on the wire cannot land after its own rollback, and
+//! one that has not begun when its rollback is ordered never begins; a rollback waits for no other rollout's effects.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry::Vacant;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use rollout_core::{
-    Effect, EffectKey, Fault, FaultClass, Outcome, PendingEffect, Rollout, RolloutId, WritePurpose,
+    Effect, EffectKey, Fault, FaultClass, Outcome, PendingEffect, Rollout, RolloutId, Seq,
+    WritePurpose,
 };
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -36,7 +40,8 @@ const EFFECT_MAX: Duration = Duration::from_secs(180);
 pub(crate) struct Effects {
     performer: Arc<dyn Perform>,
     running: JoinSet<(EffectKey, Outcome)>,
-    under_way: BTreeSet<EffectKey>,
+    /// What is under way or not judged yet, each with whether it is still wanted.
+    under_way: BTreeMap<EffectKey, Arc<AtomicBool>>,
     permits: Arc<Semaphore>,
     lanes: BTreeMap<RolloutId, Arc<Semaphore>>,
 }
@@ -46,17 +51,25 @@ impl Effects {
         Self {
             performer,
             running: JoinSet::new(),
-            under_way: BTreeSet::new(),
+            under_way: BTreeMap::new(),
             permits: Arc::new(Semaphore::new(AT_ONCE_MAX)),
             lanes: BTreeMap::new(),
         }
     }
 
-    /// Starts what `rollout` needs and is not under way yet.
+    /// Starts what `rollout` needs and is not under way yet; what it no longer needs does not begin any more.
     pub(crate) fn start(&mut self, rollout: &Rollout, now: Timestamp) {
-        for pending in rollout.pending() {
-            if self.under_way.insert(pending.key) {
-                self.spawn(pending, now);
+        let wanted = rollout.pending();
+        let first = EffectKey { rollout: rollout.id(), seq: Seq::FIRST };
+        for (key, still_wanted) in
+            self.under_way.range(first..).take_while(|(key, _)| key.rollout == rollout.id())
+        {
+            still_wanted.store(wanted.iter().any(|pending| pending.key == *key), Ordering::Relaxed);
+        }
+        for pending in wanted {
+            if let Vacant(place) = self.under_way.entry(pending.key) {
+                let still_wanted = Arc::clone(place.insert(Arc::new(AtomicBool::new(true))));
+                self.spawn(pending, now, still_wanted);
             }
         }
         if rollout.is_over() {
@@ -67,10 +80,7 @@ impl Effects {
     /// The next effect to end. Pends for ever while none is under way. Cancel-safe.
     pub(crate) async fn next(&mut self) -> (EffectKey, Outcome) {
         match self.running.join_next().await {
-            Some(Ok(ended)) => {
-                self.under_way.remove(&ended.0);
-                ended
-            }
+            Some(Ok(ended)) => ended,
             // A task only waits for another one and maps its panic, so it neither panics nor is it cancelled.
             Some(Err(_)) | None => std::future::pending().await,
         }
@@ -78,9 +88,12 @@ impl Effects {
 
     /// An effect that ended already, without waiting.
     pub(crate) fn try_next(&mut self) -> Option<(EffectKey, Outcome)> {
-        let ended = self.running.try_join_next()?.ok()?;
-        self.under_way.remove(&ended.0);
-        Some(ended)
+        self.running.try_join_next()?.ok()
+    }
+
+    /// Forgets an effect whose outcome is being judged: from now on the state says whether it is needed again.
+    pub(crate) fn judged(&mut self, key: EffectKey) {
+        self.under_way.remove(&key);
     }
 
     /// How many are under way.
@@ -88,7 +101,7 @@ impl Effects {
         self.under_way.len()
     }
 
-    fn spawn(&mut self, pending: PendingEffect, now: Timestamp) {
+    fn spawn(&mut self, pending: PendingEffect, now: Timestamp, still_wanted: Arc<AtomicBool>) {
         let key = pending.key;
         if let Effect::FindChangeWindow { window, .. } = &pending.effect {
             let outcome = match schedule::next_opening(window, now) {
@@ -102,10 +115,10 @@ impl Effects {
         }
         let (writes, rollback) = match &pending.effect {
             Effect::SetFlags { purpose: WritePurpose::RestoreSafe, .. } => (true, true),
-            Effect::SetFlags { purpose: WritePurpose::Enable, .. } | Effect::Invoke { .. } => {
-                (true, false)
+            Effect::SetFlags { purpose: WritePurpose::Enable, .. } => (true, false),
+            Effect::Invoke { .. } | Effect::Observe(_) | Effect::FindChangeWindow { .. } => {
+                (false, false)
             }
-            Effect::Observe(_) | Effect::FindChangeWindow { .. } => (false, false),
         };
         let permits = (!rollback).then(|| Arc::clone(&self.permits));
         let lane = writes.then(|| {
@@ -114,10 +127,15 @@ impl Effects {
         });
         let performer = Arc::clone(&self.performer);
         self.running.spawn(async move {
-            // Neither semaphore is ever closed, so a permit is always granted in the end.
-            let _lane = acquire(lane).await;
+            // Neither semaphore is ever closed, so a permit is always granted in the end. The permit comes first: whoever
+            // holds the lane is already on the wire, and a rollback behind it waits for one request and not for a queue.
             let _permit = acquire(permits).await;
-            let task = tokio::spawn(tokio::time::timeout(EFFECT_MAX, performer.perform(pending)));
+            let _lane = acquire(lane).await;
+            if !still_wanted.load(Ordering::Relaxed) {
+                return (key, failed("was not begun: it is no longer needed".to_string()));
+            }
+            let perform = async move { performer.perform(pending).await };
+            let task = tokio::spawn(tokio::time::timeout(EFFECT_MAX, perform));
             let outcome = match task.await {
                 Ok(Ok(outcome)) => outcome,
                 Ok(Err(_)) => failed(format!("no answer within {} s", EFFECT_MAX.as_secs())),

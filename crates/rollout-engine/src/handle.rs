@@ -78,7 +78,7 @@ pub struct EngineStatus {
     pub ended: usize,
     /// Effects under way.
     pub effects: usize,
-    /// Live rollouts that nothing will wake. Must be empty; a defect otherwise.
+    /// Live rollouts that nothing will wake, as of the last audit (at start, then hourly). Must be empty; a defect otherwise.
     pub stuck: Vec<RolloutId>,
     /// The engine's wall clock.
     pub now: Timestamp,

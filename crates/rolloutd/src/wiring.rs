@@ -134,10 +134,22 @@ impl Deployments {
 impl Perform for Deployments {
     fn perform(&self, effect: PendingEffect) -> Performing {
         match self.find(&effect.deployment) {
+            Ok(convex) if convex.url() != effect.url => {
+                Box::pin(ready(Outcome::Failed(moved(&effect, convex.url()))))
+            }
             Ok(convex) => Box::pin(async move { convex.perform(effect.key, &effect.effect).await }),
             Err(unfit) => Box::pin(ready(Outcome::Failed(unfit.fault()))),
         }
     }
+}
+
+/// The configuration now names another deployment than the one the rollout began on. Nothing of the rollout may reach it.
+fn moved(effect: &PendingEffect, now: &str) -> Fault {
+    let PendingEffect { deployment, url, .. } = effect;
+    let reason = format!(
+        "this rollout began on {url}, but the configuration now has {now} for `{deployment}`; put the URL back and restart rolloutd"
+    );
+    Fault::new(FaultClass::Permanent, None, reason)
 }
 
 impl Link {
@@ -233,7 +245,8 @@ mod tests {
         let effect =
             Effect::SetFlags { changes: BTreeMap::new(), purpose: WritePurpose::RestoreSafe };
         let key = EffectKey { rollout: RolloutId::FIRST, seq: Seq::FIRST };
-        let pending = PendingEffect { key, deployment: deployment.to_owned(), effect };
+        let url = "http://127.0.0.1:9".to_owned();
+        let pending = PendingEffect { key, deployment: deployment.to_owned(), url, effect };
         let outcome = deployments.perform(pending).await;
         let Outcome::Failed(fault) = outcome else { panic!("{outcome:?}") };
         fault

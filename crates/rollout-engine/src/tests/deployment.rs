@@ -42,6 +42,11 @@ impl Deployment {
         self.lock().errors.insert(nth, rate);
     }
 
+    /// How many readings were taken.
+    pub(super) fn readings(&self) -> usize {
+        self.lock().readings
+    }
+
     pub(super) fn env(&self) -> BTreeMap<FlagName, String> {
         self.lock().env.clone()
     }

@@ -14,6 +14,9 @@ use crate::store::memory::{Failure, MemoryDisk};
 use crate::store::{OpenOptions, SledStore};
 use crate::{Engine, Handle, Seq};
 
+/// Longest wait for something that must happen.
+const WAIT: std::time::Duration = std::time::Duration::from_secs(10);
+
 fn order(command: Command) -> Order {
     Order { command, actor: "ada".into(), reason: "because".into() }
 }
@@ -152,6 +155,117 @@ async fn refusals_change_nothing_and_unknown_rollouts_are_named() {
     assert!(handle.get(id).await.unwrap().seq() >= before);
     handle.stop().await;
     running.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn two_names_of_one_address_are_one_deployment() {
+    let (handle, running) = engine_at_rest(&MemoryDisk::new()).await;
+    handle.create(new_rollout("production")).await.unwrap();
+    let mut other = new_rollout("alias");
+    other.idempotency_key = None;
+    assert!(matches!(handle.create(other.clone()).await, Err(EngineError::DeploymentBusy { .. })));
+    other.url = "http://elsewhere".into();
+    assert!(handle.create(other).await.is_ok());
+    handle.stop().await;
+    running.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_clock_that_was_set_back_does_not_stop_the_watch() {
+    let deployment = Deployment::default();
+    let clock = Arc::new(ManualClock::at(start()));
+    let disk = MemoryDisk::new();
+    let (engine, handle) =
+        Engine::open(Box::new(disk.open()), clock.clone(), Arc::new(deployment.clone()))
+            .await
+            .unwrap();
+    let running = tokio::spawn(engine.run());
+    let mut progress = handle.subscribe();
+    let id = handle.create(new_rollout("production")).await.unwrap().rollout().id();
+    while handle.get(id).await.unwrap().phases()[0].stage != Stage::Baking {
+        tokio::time::timeout(WAIT, progress.recv()).await.unwrap().unwrap();
+    }
+    clock.jump(-SignedDuration::from_hours(24));
+    let before = deployment.readings();
+    for _ in 0..8 {
+        clock.advance(SignedDuration::from_mins(40));
+        tokio::time::timeout(WAIT, progress.recv()).await.unwrap().unwrap();
+        handle.status().await.unwrap();
+    }
+    assert!(
+        deployment.readings() >= before + 4,
+        "five hours after the jump: {}",
+        deployment.readings() - before
+    );
+    // The same after a restart with the clock still wrong: the journal is later than the wall.
+    handle.stop().await;
+    running.await.unwrap().unwrap();
+    let (engine, handle) =
+        Engine::open(Box::new(disk.open()), clock.clone(), Arc::new(deployment.clone()))
+            .await
+            .unwrap();
+    let running = tokio::spawn(engine.run());
+    let mut progress = handle.subscribe();
+    let before = deployment.readings();
+    for _ in 0..4 {
+        clock.advance(SignedDuration::from_mins(40));
+        tokio::time::timeout(WAIT, progress.recv()).await.unwrap().unwrap();
+        handle.status().await.unwrap();
+    }
+    assert!(deployment.readings() >= before + 2);
+    handle.stop().await;
+    running.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn an_adapter_that_panics_at_once_is_a_failed_effect() {
+    struct Panics;
+    impl crate::Perform for Panics {
+        fn perform(&self, _: rollout_core::PendingEffect) -> crate::Performing {
+            panic!("before there is a future")
+        }
+    }
+    let clock = Arc::new(ManualClock::at(start()));
+    let (engine, handle) =
+        Engine::open(Box::new(MemoryDisk::new().open()), clock, Arc::new(Panics)).await.unwrap();
+    let running = tokio::spawn(engine.run());
+    let mut progress = handle.subscribe();
+    let id = handle.create(new_rollout("production")).await.unwrap().rollout().id();
+    let blind = |rollout: &rollout_core::Rollout| {
+        rollout
+            .watch()
+            .last
+            .as_ref()
+            .is_some_and(|(_, _, reading)| reading.trouble().unwrap().contains("panicked"))
+    };
+    while !blind(&*handle.get(id).await.unwrap()) {
+        tokio::time::timeout(WAIT, progress.recv()).await.unwrap().unwrap();
+    }
+    handle.stop().await;
+    running.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn readers_alone_do_not_keep_the_loop_from_turning() {
+    let (handle, running) = engine_at_rest(&MemoryDisk::new()).await;
+    let pollers: Vec<_> = (0..8)
+        .map(|_| {
+            let handle = handle.clone();
+            tokio::spawn(async move {
+                while handle.status().await.is_ok() {
+                    tokio::task::yield_now().await;
+                }
+            })
+        })
+        .collect();
+    let before = handle.turns();
+    handle.create(new_rollout("production")).await.unwrap();
+    assert!(handle.turns() > before);
+    handle.stop().await;
+    running.await.unwrap().unwrap();
+    for poller in pollers {
+        poller.await.unwrap();
+    }
 }
 
 #[tokio::test]
