@@ -8,6 +8,7 @@
 use std::env;
 use std::error::Error;
 use std::fs::{self, Permissions};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -153,7 +154,8 @@ impl Site {
         let state = tempfile::Builder::new().prefix("bench-rolloutd-").tempdir_in(parent)?;
         let mut emulators = Vec::new();
         for _ in 0..count.div_ceil(FLAGS_PER_EMULATOR) {
-            emulators.push(Emulator::start(Config::default()).await?);
+            let bind = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+            emulators.push(Emulator::start(Config { bind, ..Config::default() }).await?);
         }
         let mut config = format!(
             "state_dir = {:?}\nsocket = {:?}\ncredentials_dir = {:?}\n",
@@ -162,7 +164,9 @@ impl Site {
             near.path(),
         );
         for number in 0..count {
-            let url = emulators[number / FLAGS_PER_EMULATOR].url();
+            // Two rollouts are never live on one address, so each deployment has a loopback address of its own.
+            let port = emulators[number / FLAGS_PER_EMULATOR].address().port();
+            let url = format!("http://127.0.{}.{}:{port}", number / 250, number % 250 + 1);
             config += &format!("[deployments.d{number}]\nurl = {url:?}\ncredential = \"key\"\n");
         }
         fs::write(near.path().join("rolloutd.toml"), config)?;
@@ -204,7 +208,7 @@ impl Site {
     async fn start_rollouts(&self) -> Result<u64> {
         let client = self.client()?;
         for number in 0..self.count {
-            let request = StartRequest { plan: plan(number), start_at: None };
+            let request = StartRequest { plan: plan(number), start_at: None, reason: None };
             client.start(&request, &IdempotencyKey::random()).await?;
         }
         self.settle().await

@@ -58,6 +58,17 @@ async fn a_key_from_elsewhere_is_refused_before_anything_starts() {
     assert!(world.emulator.writes().is_empty());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_the_deployment_refuses_starts_nothing() {
+    let world = World::start(PROGRAMS, Setting::default()).await;
+    world.emulator.revoke_key(&world.emulator.admin_key());
+    world.write("plan.toml", GATED);
+    let refused = world.ctl(&["start", "plan.toml"]).await.expect_code(3);
+    assert!(refused.stderr.contains("BadAdminKey"), "{}", refused.stderr);
+    let list = world.ctl(&["list"]).await.expect_code(0);
+    assert!(!list.stdout.contains("r1"), "{}", list.stdout);
+}
+
 /// Looks for `secret` in every file below `dir`; says how many there are.
 fn search(dir: &Path, secret: &[u8]) -> usize {
     let mut files = 0;

@@ -155,7 +155,7 @@ impl World {
     ///
     /// When the daemon refuses.
     pub async fn begin(&self, plan: &str) -> Run {
-        let request = StartRequest { plan: plan.to_string(), start_at: None };
+        let request = StartRequest { plan: plan.to_string(), start_at: None, reason: None };
         let started = self.client().start(&request, &IdempotencyKey::random()).await;
         let StartResponse { rollout, .. } =
             started.unwrap_or_else(|error| panic!("the plan was not started: {error:?}"));

@@ -17,6 +17,9 @@ pub struct StartRequest {
     /// When the baseline may begin; absent = now.
     #[serde(default)]
     pub start_at: Option<String>,
+    /// Why; goes into the log. At most 2,000 bytes.
+    #[serde(default)]
+    pub reason: Option<String>,
 }
 
 /// Answer to `POST /v1/rollouts`: status 201 when it was accepted, 200 when the same request was accepted before.

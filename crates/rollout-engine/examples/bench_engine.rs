@@ -254,7 +254,7 @@ async fn start_rollouts(handle: &Handle) -> Result<Vec<RolloutId>, Failure> {
         let new = NewRollout {
             plan: plan(format!("deployment-{number}"))?,
             digest: [7; 32],
-            url: "http://localhost".into(),
+            url: format!("https://deployment-{number}.convex.cloud"),
             start_at: Some(tomorrow),
             actor: "ada".into(),
             reason: "measured".into(),

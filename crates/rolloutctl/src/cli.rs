@@ -155,6 +155,9 @@ pub(crate) struct Start {
     /// Begin at this time: 2026-11-23T09:00:00Z, or 2026-11-23T09:00 in your zone
     #[arg(long, value_name = "TIME")]
     pub(crate) at: Option<String>,
+    /// Why; goes into the log
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
     /// Makes repeating this command harmless; one is made up when there is none
     #[arg(long, value_parser = key, value_name = "KEY")]
     pub(crate) idempotency_key: Option<IdempotencyKey>,

@@ -275,6 +275,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn nothing_of_a_rollout_reaches_another_deployment_than_its_own() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("p.key"), "otter|01").unwrap();
+        let deployments = deployments(dir.path());
+        let effect =
+            Effect::SetFlags { changes: BTreeMap::new(), purpose: WritePurpose::RestoreSafe };
+        let key = EffectKey { rollout: RolloutId::FIRST, seq: Seq::FIRST };
+        let (deployment, url) = ("p".to_owned(), "http://127.0.0.1:8".to_owned());
+        let outcome = deployments.perform(PendingEffect { key, deployment, url, effect }).await;
+        let Outcome::Failed(fault) = outcome else { panic!("{outcome:?}") };
+        assert_eq!(fault.class, FaultClass::Permanent);
+        assert!(fault.reason.contains("began on http://127.0.0.1:8"), "{}", fault.reason);
+    }
+
+    #[tokio::test]
     async fn a_key_of_the_wrong_kind_is_said_without_the_key() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("p.key"), "project:team:app|topsecret").unwrap();

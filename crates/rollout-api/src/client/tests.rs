@@ -68,7 +68,7 @@ async fn a_start_carries_its_key_and_reads_the_answer() {
         "next_check":null,"next_deadline":null,"seq":3,"rolled_back":false,"rolling_back":false,"from_the_future":1}}"#;
     let server = answer_once(&place.0, response("201 Created", "application/json", body));
     let key = IdempotencyKey::new("deploy-7").unwrap();
-    let request = StartRequest { plan: "name = \"p\"".into(), start_at: None };
+    let request = StartRequest { plan: "name = \"p\"".into(), start_at: None, reason: None };
     let started = Client::unix(&place.0).unwrap().start(&request, &key).await.unwrap();
     assert_eq!((started.rollout.id.as_str(), started.rollout.seq), ("r1", 3));
     let asked = server.await.unwrap();

@@ -30,8 +30,11 @@ impl Session<'_, '_> {
         }
         let start_at = start.at.as_deref().map(|at| moment(at, &self.env.zone)).transpose()?;
         let key = start.idempotency_key.unwrap_or_else(IdempotencyKey::random);
-        let request =
-            StartRequest { plan: text.clone(), start_at: start_at.map(|at| at.to_string()) };
+        let request = StartRequest {
+            plan: text.clone(),
+            start_at: start_at.map(|at| at.to_string()),
+            reason: start.reason.clone(),
+        };
         let started = match self.client.start(&request, &key).await {
             Ok(started) => started,
             Err(error) => {

@@ -115,7 +115,7 @@ async fn perform(args: &DemoArgs, story: &mut Story) -> Result<Exit, DemoError> 
     story.begin(&clock, args.scenario, &plan, &emulator.url(), seed);
 
     let engine = Engine::start(&place, &clock).await?;
-    let request = StartRequest { plan: GUIDE.to_string(), start_at: None };
+    let request = StartRequest { plan: GUIDE.to_string(), start_at: None, reason: None };
     let started = engine.client().start(&request, &IdempotencyKey::random()).await?;
     let kills = match args.scenario {
         DemoScenario::Healthy => Kills::draw(seed, &plan),

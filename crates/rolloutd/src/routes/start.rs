@@ -10,6 +10,7 @@ use axum::response::IntoResponse;
 use jiff::Timestamp;
 use rollout_api::client::IdempotencyKey;
 use rollout_api::{Answer, StartRequest, StartResponse, plan};
+use rollout_core::Order;
 use rollout_engine::{Created, NewRollout};
 use sha2::{Digest as _, Sha256};
 use tracing::info;
@@ -32,16 +33,23 @@ pub(super) async fn start(
     request: Request,
 ) -> Result<impl IntoResponse, Refused> {
     let idempotency_key = key(request.headers())?;
-    let StartRequest { plan: text, start_at, .. } = body::take(body::read(request).await?)?;
+    let StartRequest { plan: text, start_at, reason, .. } = body::take(body::read(request).await?)?;
     let plan = plan::parse(&text).map_err(|errors| Refused::from(errors.to_problem()))?;
     let start_at = start_at.map(|text| moment(&text)).transpose()?;
+    let reason = reason.filter(|reason| !reason.trim().is_empty());
+    if reason.as_ref().is_some_and(|reason| reason.len() > Order::REASON_BYTES_MAX) {
+        return Err(bad_request(format!(
+            "the reason is longer than {} bytes",
+            Order::REASON_BYTES_MAX
+        )));
+    }
     let url = app.deployments.admit(&plan.deployment).await?;
     let new = NewRollout {
         plan,
         digest: Sha256::digest(text.as_bytes()).into(),
         url,
         start_at,
-        reason: format!("started by {actor}"),
+        reason: reason.unwrap_or_else(|| format!("started by {actor}")),
         actor,
         idempotency_key,
     };
