@@ -115,7 +115,13 @@ pub(crate) enum Command {
     /// End the running bake window now and waive what is still due in it
     Promote(Order),
     /// Leave out a phase that is not enabled
-    Skip(PhaseOrder),
+    Skip {
+        #[command(flatten)]
+        order: Order,
+        /// The phase's number
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
+        phase: u8,
+    },
     /// Try rolled-back phases again
     Retry(Order),
     /// End the rollout; a phase that is not completed is rolled back first

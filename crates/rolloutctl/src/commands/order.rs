@@ -23,7 +23,7 @@ impl Sent {
         Self { id: order.id.to_string(), verb, request }
     }
 
-    fn of_phase(PhaseOrder { order, phase }: PhaseOrder, verb: OrderVerb) -> Self {
+    fn of_phase(order: Order, phase: Option<u8>, verb: OrderVerb) -> Self {
         let plain = Self::plain(order, verb);
         Self { request: OrderRequest { phase, ..plain.request }, ..plain }
     }
@@ -40,8 +40,10 @@ impl Sent {
 
     fn from_command(command: Command) -> Self {
         match command {
-            Command::Approve(order) => Self::of_phase(order, OrderVerb::Approve),
-            Command::Skip(order) => Self::of_phase(order, OrderVerb::Skip),
+            Command::Approve(PhaseOrder { order, phase }) => {
+                Self::of_phase(order, phase, OrderVerb::Approve)
+            }
+            Command::Skip { order, phase } => Self::of_phase(order, Some(phase), OrderVerb::Skip),
             Command::Hold(order) => Self::plain(order, OrderVerb::Hold),
             Command::Resume(order) => Self::plain(order, OrderVerb::Resume),
             Command::Promote(order) => Self::plain(order, OrderVerb::Promote),

@@ -68,6 +68,10 @@ fn command(verb: OrderVerb, asked: &OrderRequest, on: &Rollout) -> Result<Comman
         OrderVerb::Hold => Command::Hold,
         OrderVerb::Resume => Command::Resume,
         OrderVerb::Promote => Command::Promote,
+        // Without a number, the same order sent twice would skip two phases.
+        OrderVerb::Skip if asked.phase.is_none() => {
+            return Err(bad_request("skip needs `phase`, the number of the phase to leave out"));
+        }
         OrderVerb::Skip => Command::Skip(phase(asked, on)?),
         OrderVerb::Retry => Command::Retry,
         OrderVerb::Abort => Command::Abort,
