@@ -113,9 +113,11 @@ impl Bare {
         let first = self.next_key.fetch_add(records as u64, Ordering::Relaxed);
         let written: Result<(), TransactionError<()>> = self.trees[..].transaction(|views| {
             for key in (first..).take(records) {
-                let rollout = key % CALLERS as u64;
+                // The keys of any journal: a row of the rollout that is written over, and one more event behind it.
+                let (rollout, seq) = (key % CALLERS as u64, key / CALLERS as u64);
+                let event = [rollout.to_be_bytes(), seq.to_be_bytes()].concat();
                 views[0].insert(&rollout.to_be_bytes(), &[1; ROW_BYTES][..])?;
-                views[1].insert(&key.to_be_bytes(), &[2; ROW_BYTES][..])?;
+                views[1].insert(event, &[2; ROW_BYTES][..])?;
             }
             Ok(())
         });

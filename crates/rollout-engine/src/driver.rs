@@ -34,6 +34,8 @@ use crate::store::{
 
 /// Inputs taken in one turn.
 const TURN_MAX: usize = 256;
+/// Times that the loop steps aside for other tasks before a commit.
+const COALESCE_MAX: usize = 3;
 /// Progress notices kept for slow followers; who lags behind reads the journal.
 const PROGRESS_MAX: usize = 4_096;
 /// A difference between wall clock and elapsed time, within one turn, from which on it is called a jump.
@@ -181,10 +183,18 @@ impl Engine {
                 () = self.time.wait(deadline) => {}
             }
         }
-        // Bounded by what is taken, not by what becomes work: readers alone must not keep the loop from turning.
+        // Bounded by what is taken, not by what becomes work: readers alone must not keep the loop from turning. Those who
+        // were just answered get a chance to ask again before the commit: one fsync then serves all of them.
+        let mut chances = COALESCE_MAX;
         for _ in 0..TURN_MAX {
-            let Ok(request) = self.inbox.try_recv() else { break };
-            work.extend(self.sort(request).await);
+            match self.inbox.try_recv() {
+                Ok(request) => work.extend(self.sort(request).await),
+                Err(_) if chances == 0 || work.is_empty() => break,
+                Err(_) => {
+                    chances -= 1;
+                    tokio::task::yield_now().await;
+                }
+            }
         }
         for _ in 0..TURN_MAX {
             let Some((key, outcome)) = self.effects.try_next() else { break };

@@ -238,7 +238,7 @@ async fn an_adapter_that_panics_at_once_is_a_failed_effect() {
             .as_ref()
             .is_some_and(|(_, _, reading)| reading.trouble().unwrap().contains("panicked"))
     };
-    while !blind(&*handle.get(id).await.unwrap()) {
+    while !blind(&handle.get(id).await.unwrap()) {
         tokio::time::timeout(WAIT, progress.recv()).await.unwrap().unwrap();
     }
     handle.stop().await;
