@@ -45,7 +45,7 @@ pub enum StoreError {
     /// Commits that were acknowledged are gone.
     #[error(
         "resume: the store went back in time, it ends at commit {store} although commit {anchor} was acknowledged; \
-         flags may be on that it does not know of; restore a later backup, or check the flags by hand and accept the loss"
+         flags may be on that it does not know of; restore a later backup, or put the flags back by hand and start with an empty state directory"
     )]
     WentBack {
         /// The last commit in the store.
