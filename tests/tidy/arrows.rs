@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::tree::{manifest, members};
+use crate::tree::{manifest, members, read, rust_files};
 
 /// What one crate may use of ours.
 struct Arrows {
@@ -97,6 +97,13 @@ fn the_core_is_free_of_io_and_the_emulator_of_the_adapter() {
         "{:?}",
         names("rollout-core")
     );
+    let lib = read("crates/rollout-core/src/lib.rs");
+    assert!(lib.lines().any(|line| line == "#![no_std]"), "the core is compiled without std");
+    let core =
+        rust_files().into_iter().filter(|file| file.path.starts_with("crates/rollout-core/src/"));
+    for file in core.filter(|file| !file.path.contains("/tests")) {
+        assert!(!file.text.contains("use std::"), "{} uses std", file.path);
+    }
     let ctl = names("rolloutctl");
     for never in ["sled", "bincode", "axum", "reqwest"] {
         assert!(!ctl.contains(never), "rolloutctl names {never}");
