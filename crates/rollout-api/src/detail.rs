@@ -65,8 +65,10 @@ pub struct FlagView {
     pub on: String,
     /// The value that turns it off.
     pub safe: String,
-    /// The value that was read last; `None` = not read, or not set.
+    /// The value that was read last; `None` = not set, or not read yet.
     pub seen: Option<String>,
+    /// When that was read; `None` = not read yet. Older than the last reading when that one could not read flags.
+    pub seen_at: Option<String>,
 }
 
 /// A bake window by two clocks: what has passed, and what of it was observed.

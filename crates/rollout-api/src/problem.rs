@@ -158,7 +158,7 @@ impl Code {
                 Row("RO0305", 422, Refused, "the deployment is not configured")
             }
             Self::FlagInUse => {
-                Row("RO0306", 409, Refused, "a flag belongs to another live rollout")
+                Row("RO0306", 409, Refused, "another rollout is live on the deployment")
             }
             Self::KeyReused => {
                 Row("RO0307", 422, Refused, "the idempotency key was used for another request")

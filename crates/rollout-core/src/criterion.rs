@@ -128,6 +128,16 @@ impl Criterion {
         (verdict, None)
     }
 
+    /// The target with its unit: `< 1 %`.
+    pub fn target_words(&self) -> Option<String> {
+        self.target.as_ref().map(|bound| bound.words(self.unit))
+    }
+
+    /// The alert threshold with its unit: `> 5 %`.
+    pub fn alert_words(&self) -> Option<String> {
+        self.alert.as_ref().map(|bound| bound.words(self.unit))
+    }
+
     /// True when a reading of this criterion can end badly: it has a target or an alert threshold.
     pub fn is_judged(&self) -> bool {
         self.target.is_some() || self.alert.is_some()
@@ -156,6 +166,14 @@ impl Criterion {
 }
 
 impl Bound {
+    /// The bound with its unit.
+    pub fn words(&self, unit: Unit) -> String {
+        match &self.limit {
+            Limit::Number(limit) => format!("{} {}", self.comparison.sign(), unit.show(*limit)),
+            Limit::Text(limit) => format!("{} {limit}", self.comparison.sign()),
+        }
+    }
+
     /// True when `measured` lies where this bound says. A value of the other kind never does.
     pub fn holds(&self, measured: &Measured) -> bool {
         let order = match (measured, &self.limit) {

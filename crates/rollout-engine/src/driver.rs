@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::{SignedDuration, Timestamp};
 use rollout_core::{
-    Creation, EffectKey, Event, Fault, FaultClass, Input, Order, Outcome, PhaseNumber, Rejection,
-    Rollout, RolloutId, Seq,
+    Creation, EffectKey, Event, EventKind, Fault, FaultClass, Input, Order, Outcome, PhaseNumber,
+    Rejection, Rollout, RolloutId, Seq,
 };
 use tokio::sync::{broadcast, mpsc};
 use tracing::{debug, error, info, warn};
@@ -521,7 +521,7 @@ impl Engine {
     fn publish(&mut self, staged: Staged) {
         let Staged { rollout, entries, append: _, answer } = staged;
         for entry in &entries {
-            debug!(rollout = %rollout.id(), seq = %entry.seq, event = ?entry.event.kind, "recorded");
+            tell(&rollout, entry);
         }
         self.board.put(Arc::clone(&rollout));
         let _ = self.progress.send(Progress { rollout: rollout.id(), seq: rollout.seq() });
@@ -577,6 +577,33 @@ fn stage_events(
     let append =
         Append { rollout: id, after: after.get(), entries: payloads, standing, idempotency: None };
     Ok(Staged { rollout: Arc::new(next), entries, append, answer })
+}
+
+/// Says in the daemon's own log what a person on call looks for there.
+#[expect(clippy::wildcard_enum_match_arm, reason = "all the rest is for who debugs")]
+fn tell(rollout: &Rollout, entry: &Entry) {
+    let (id, words) = (rollout.id(), rollout_core::sentence(&entry.event, Some(rollout.plan())));
+    match &entry.event.kind {
+        EventKind::Held { .. }
+        | EventKind::DriftSeen { .. }
+        | EventKind::RollbackStarted { .. }
+        | EventKind::EffectFailed { .. }
+        | EventKind::RestoreLost { .. }
+        | EventKind::ClockJumped { .. }
+        | EventKind::SmokeFailed { .. } => warn!(rollout = %id, "{words}"),
+        EventKind::Released { .. }
+        | EventKind::PhaseStarted { .. }
+        | EventKind::BakeStarted { .. }
+        | EventKind::PhaseCompleted { .. }
+        | EventKind::PhaseSkipped { .. }
+        | EventKind::GapRecorded { .. }
+        | EventKind::FlagsRestored { .. }
+        | EventKind::RollbackFinished
+        | EventKind::IncidentResolved { .. }
+        | EventKind::RolloutAborted
+        | EventKind::RolloutCompleted => info!(rollout = %id, "{words}"),
+        _ => debug!(rollout = %id, "{words}"),
+    }
 }
 
 fn check_window(phase: PhaseNumber, planned: &rollout_core::Phase) -> Result<(), EngineError> {

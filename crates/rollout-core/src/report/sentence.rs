@@ -90,7 +90,7 @@ pub(super) fn cause_words(cause: &RollbackCause, plan: Option<&Plan>) -> String 
 /// Why nothing is known about a stretch of time, in words.
 pub(super) fn gap_words(cause: &GapCause) -> String {
     match cause {
-        GapCause::EngineDown => "the engine did not run".to_string(),
+        GapCause::EngineDown => "the engine was not running for all or part of it".to_string(),
         GapCause::Unreadable(reason) => format!("nothing could be read: {reason}"),
         GapCause::Drift => "a flag did not have the phase's value".to_string(),
         GapCause::Asleep => "readings came late; the machine was busy or asleep".to_string(),

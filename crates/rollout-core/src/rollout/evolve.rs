@@ -36,6 +36,8 @@ impl Rollout {
             seq: Seq::FIRST,
             last_at: event.at,
             status: Status::Scheduled,
+            ended_at: None,
+            slot_trouble: None,
             baseline_waived: false,
             baseline_flags: BTreeMap::new(),
             final_checks_passed: false,
@@ -47,6 +49,7 @@ impl Rollout {
                 observing: None,
                 failed: 0,
                 last: None,
+                flags: None,
                 seen_at: None,
                 resumed: false,
                 well_since_rollback: true,
@@ -98,7 +101,8 @@ impl Rollout {
             EventKind::DriftSeen { .. } => {}
             EventKind::Held { hold } => self.hold(event, hold),
             EventKind::Released { hold } => self.release(at, hold),
-            EventKind::EffectFailed { fault: _, retry_at } => {
+            EventKind::EffectFailed { fault, retry_at } => {
+                self.slot_trouble = Some(fault.reason.clone());
                 self.slot.failed = self.slot.failed.saturating_add(1);
                 self.slot.retry_at = *retry_at;
                 self.slot.stopped = retry_at.is_none();
@@ -156,6 +160,7 @@ impl Rollout {
 
     fn end(&mut self, status: Status) {
         self.status = status;
+        self.ended_at = Some(self.last_at);
         let guard = saturating_add(self.last_at, super::LATE_WRITE_MAX);
         self.watch.next_at = self.guards_restore(self.last_at).then_some(guard);
         self.watch.observing = None;
@@ -189,6 +194,9 @@ impl Rollout {
         {
             let state = self.phase_mut(number);
             state.verification_failed = state.verification_failed.saturating_add(1);
+        }
+        if let Ok(flags) = &reading.flags {
+            self.watch.flags = Some((at, flags.clone()));
         }
         self.watch.last = Some((at, purpose, reading.clone()));
         // An ended rollout is watched only while its rollback runs, and a little longer.
@@ -344,6 +352,7 @@ impl Rollout {
                     incident: *incident,
                 });
                 self.slot = Slot::asked_by(self.seq);
+                self.slot_trouble = None;
                 if self.status == Status::FinalChecks {
                     self.status = Status::Running;
                     self.smoke = Smoke::NotStarted;
@@ -405,6 +414,7 @@ impl Rollout {
             EventKind::SmokeStarted => {
                 self.smoke = Smoke::Creating { run: self.seq };
                 self.slot = Slot::asked_by(self.seq);
+                self.slot_trouble = None;
             }
             EventKind::SmokeCreated { id } => {
                 self.smoke = Smoke::Waiting { id: id.clone(), since: at };
@@ -432,6 +442,7 @@ impl Rollout {
                 state.stage = Stage::Gated;
                 state.preflight_at = Some(at);
                 self.slot = Slot::asked_by(seq);
+                self.slot_trouble = None;
             }
             EventKind::ItemTicked { item, .. } => {
                 state.ticked.insert(item.clone(), event.actor.to_string());
@@ -445,6 +456,7 @@ impl Rollout {
             EventKind::EnablingStarted { .. } => {
                 state.stage = Stage::Enabling;
                 self.slot = Slot::asked_by(seq);
+                self.slot_trouble = None;
             }
             EventKind::FlagsSet { .. } => {
                 state.stage = Stage::Verifying;

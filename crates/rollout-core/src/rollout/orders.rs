@@ -32,6 +32,7 @@ impl Rollout {
             Command::Retry,
             Command::Abort,
             Command::Rollback(RollbackScope::Latest),
+            Command::Rollback(RollbackScope::All),
         ];
         let commands = phases.into_iter().chain(items).chain(incident).chain(plain);
         let changes_something = |command: &Command| {
@@ -232,7 +233,7 @@ impl Step {
         if let Some(hold) = self.state.holds.iter().find(|hold| !waivable(&hold.reason)) {
             return Err(Refusal::NotNow(format!("the rollout is held: {}", hold.reason.words())));
         }
-        self.close_gap(self.now);
+        self.close_gap();
         let current = self.state.current().filter(|_| self.state.status == Status::Running);
         let in_window = current.and_then(|number| {
             let state = &self.state.phases[number.index()];

@@ -8,13 +8,13 @@ use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 
 use super::state::{RollbackStage, Rollout, Stage, Status};
 use super::step::Step;
 use super::{GAP_INTERVALS, VERIFICATION_TRIES_MAX};
 use crate::cadence::saturating_add;
-use crate::criterion::Verdict;
+use crate::criterion::{Criterion, Verdict};
 use crate::effect::{Fault, FaultClass};
 use crate::event::{EventKind, GapCause, HoldReason, RollbackCause};
 use crate::id::{FlagName, PhaseNumber};
@@ -61,19 +61,17 @@ impl Step {
 
     /// Before a reading is recorded: what lies between it and the last one that showed the phase.
     fn record_gap(&mut self, reading: &JudgedReading) {
-        let Some((_, bake)) = self.state.baking() else { return };
-        if !self.state.shows_phase(reading) {
-            return;
+        if self.state.shows_phase(reading) {
+            self.close_gap();
         }
-        // A reading speaks for the interval before it, but not for a flag that was seen off in between.
-        let spoken_for = if bake.drifted { SignedDuration::ZERO } else { self.gap_interval() };
-        self.close_gap(saturating_add(self.now, -spoken_for));
     }
 
-    /// Records what has not been seen of the running window, up to `to`, where it is long enough to tell.
-    pub(super) fn close_gap(&mut self, to: Timestamp) {
+    /// Records what has not been seen of the running window up to now, where it is long enough to tell: a reading speaks for
+    /// the time since the one before, unless that is more than two intervals, or a flag was seen off in between. Then nothing
+    /// is known of all of it.
+    pub(super) fn close_gap(&mut self) {
         let Some((phase, bake)) = self.state.baking() else { return };
-        let from = bake.covered_until;
+        let (from, to) = (bake.covered_until, self.now);
         let short =
             self.now.duration_since(from) <= self.gap_interval().saturating_mul(GAP_INTERVALS);
         if (short && !bake.drifted) || to <= from {
@@ -365,20 +363,14 @@ fn judge(plan: &Plan, reading: Reading) -> JudgedReading {
 
 fn breach_cause(plan: &Plan, judged: &Judged) -> RollbackCause {
     let criterion = plan.criteria.iter().find(|criterion| criterion.name == judged.criterion);
-    let alert = criterion
-        .and_then(|criterion| criterion.alert.as_ref())
-        .map(ToString::to_string)
-        .unwrap_or_default();
+    let alert = criterion.and_then(Criterion::alert_words).unwrap_or_default();
     RollbackCause::Breach { criterion: judged.criterion.clone(), value: shown(plan, judged), alert }
 }
 
 /// A judged value in words, for a hold: `alert_count is 2, target = 0`.
 fn judged_words(plan: &Plan, judged: &Judged) -> String {
     let criterion = plan.criteria.iter().find(|criterion| criterion.name == judged.criterion);
-    let target = criterion
-        .and_then(|criterion| criterion.target.as_ref())
-        .map(ToString::to_string)
-        .unwrap_or_default();
+    let target = criterion.and_then(Criterion::target_words).unwrap_or_default();
     format!("{} is {}, target {target}", judged.criterion, shown(plan, judged))
 }
 

@@ -27,6 +27,8 @@ pub struct Rollout {
     pub(super) seq: Seq,
     pub(super) last_at: Timestamp,
     pub(super) status: Status,
+    pub(super) ended_at: Option<Timestamp>,
+    pub(super) slot_trouble: Option<String>,
     pub(super) baseline_waived: bool,
     pub(super) baseline_flags: FlagValues,
     pub(super) final_checks_passed: bool,
@@ -167,6 +169,8 @@ pub struct Watch {
     pub failed: u32,
     /// The last reading, whatever it showed.
     pub last: Option<(Timestamp, Purpose, JudgedReading)>,
+    /// The flags as they were last read, and when.
+    pub flags: Option<(Timestamp, FlagValues)>,
     /// When a reading last showed something.
     pub seen_at: Option<Timestamp>,
     /// Whether the engine was restarted since then.
@@ -298,6 +302,16 @@ impl Rollout {
     /// Where it stands.
     pub fn status(&self) -> Status {
         self.status
+    }
+
+    /// When it completed or was aborted.
+    pub fn ended_at(&self) -> Option<Timestamp> {
+        self.ended_at
+    }
+
+    /// How the last try of the running write failed, while it waits to be tried again.
+    pub fn trouble(&self) -> Option<&str> {
+        self.slot_trouble.as_deref().filter(|_| self.slot_use().is_some())
     }
 
     /// Why it does not advance; empty = it does.

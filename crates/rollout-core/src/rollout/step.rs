@@ -124,7 +124,7 @@ impl Step {
         by: Option<(&str, &str)>,
     ) {
         if self.state.baking().is_some_and(|(number, _)| phases.contains(&number)) {
-            self.close_gap(self.now);
+            self.close_gap();
         }
         // What was asked about a window that is now given up needs no answer any more.
         self.release(|reason| match reason {

@@ -109,15 +109,19 @@ impl Rollout {
 
     fn slot_wait(&self) -> Option<Wait> {
         let what = match self.slot_use()? {
-            SlotUse::Restore => "the safe values to be written".to_string(),
-            SlotUse::Enable(number) => format!("the flags of phase {number} to be written"),
+            SlotUse::Restore => "writing the safe values".to_string(),
+            SlotUse::Enable(number) => format!("writing the flags of phase {number}"),
             SlotUse::FindWindow(number) => {
-                format!("the change window of phase {number} to be found")
+                format!("finding the change window of phase {number}")
             }
-            SlotUse::Smoke => "the smoke test to start".to_string(),
+            SlotUse::Smoke => "starting the smoke test".to_string(),
         };
         match (self.slot.retry_at, self.slot.stopped) {
-            (Some(at), _) => Some(Wait::Until { at, what: format!("next try: {what}") }),
+            (Some(at), _) => {
+                let failed =
+                    self.trouble().map(|why| format!(" (so far: {why})")).unwrap_or_default();
+                Some(Wait::Until { at, what: format!("next try of {what}{failed}") })
+            }
             (None, false) => Some(Wait::Effect { what }),
             (None, true) => None,
         }

@@ -123,13 +123,15 @@ fn judge(until: Until, rollout: &RolloutSummary, seen: Seen) -> Option<Ending> {
     }
     // A rollback that is on its way has no ending yet, whatever is held meanwhile.
     let is_stuck = !rollout.rolling_back && (rollout.rolled_back || rollout.needs_a_person());
-    (rollout.is_ended() || is_stuck).then_some(Ending::Passed)
+    let is_over = rollout.is_ended() && !rollout.rolling_back;
+    (is_over || is_stuck).then_some(Ending::Passed)
 }
 
 /// How a rollout is, as an exit code.
 fn exit_of(rollout: &RolloutSummary) -> Exit {
     match rollout.status {
         RolloutStatus::Aborted => Exit::Aborted,
+        RolloutStatus::Completed if rollout.rolled_back || rollout.rolling_back => Exit::RolledBack,
         RolloutStatus::Completed => Exit::Done,
         RolloutStatus::Scheduled
         | RolloutStatus::Baseline

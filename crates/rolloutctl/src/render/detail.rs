@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use rollout_api::{
-    BakeView, CheckpointView, IncidentView, ItemView, ItemWhen, PhaseView, ReadingView,
+    BakeView, CheckpointView, FlagView, IncidentView, ItemView, ItemWhen, PhaseView, ReadingView,
     RolloutDetail,
 };
 
@@ -20,7 +20,11 @@ pub(crate) fn page(rollout: &RolloutDetail, env: &Env) -> String {
         section(
             &mut page,
             &format!("Phase {}: {}", phase.number, phase.name),
-            &phase_page(phase, env),
+            &phase_page(
+                phase,
+                rollout.last_reading.as_ref().map(|reading| reading.at.as_str()),
+                env,
+            ),
         );
     }
     if let Some(reading) = &rollout.last_reading {
@@ -30,8 +34,8 @@ pub(crate) fn page(rollout: &RolloutDetail, env: &Env) -> String {
     section(&mut page, "Incidents", &incidents(&rollout.incidents, env));
     if !rollout.summary.is_ended() {
         section(&mut page, "Waits for", &bullets(&rollout.waits));
-        section(&mut page, "Allowed now", &bullets(&[rollout.allowed.join(", ")]));
     }
+    section(&mut page, "Allowed now", &bullets(&[rollout.allowed.join(", ")]));
     page
 }
 
@@ -97,11 +101,23 @@ fn current(rollout: &RolloutDetail) -> Option<&PhaseView> {
     rollout.phases.iter().find(|phase| phase.number == number)
 }
 
-fn phase_page(phase: &PhaseView, env: &Env) -> String {
+/// What is known of a flag. A value from before the last reading is not called its value now.
+fn flag_words(flag: &FlagView, read_at: Option<&str>, env: &Env) -> String {
+    let value = flag.seen.as_deref().unwrap_or("not set");
+    match flag.seen_at.as_deref() {
+        None => "is unknown, it was not read yet".to_string(),
+        Some(at) if read_at.is_some_and(|read| at < read) => {
+            format!("was {value} at {}, and could not be read since", local(at, &env.zone))
+        }
+        Some(_) => format!("is {value}"),
+    }
+}
+
+fn phase_page(phase: &PhaseView, read_at: Option<&str>, env: &Env) -> String {
     let mut page = String::new();
     for flag in &phase.flags {
-        let seen = flag.seen.as_deref().unwrap_or("not set");
-        page.push_str(&format!("  {} is {seen} (on {}, safe {})\n", flag.name, flag.on, flag.safe));
+        let seen = flag_words(flag, read_at, env);
+        page.push_str(&format!("  {} {seen} (on {}, safe {})\n", flag.name, flag.on, flag.safe));
     }
     if phase.attempt > 1 {
         page.push_str(&format!("  attempt {}\n", phase.attempt));
@@ -208,6 +224,20 @@ mod tests {
     use crate::render::samples;
 
     #[test]
+    fn a_flag_that_could_not_be_read_is_not_called_off() {
+        let mut rollout = samples::rollout();
+        let flag = &mut rollout.phases[1].flags[0];
+        flag.seen_at = Some("2025-12-17T17:00:00Z".into());
+        let old = page(&rollout, &samples::env());
+        let words = "was true at 2025-12-17 11:00, and could not be read since";
+        assert!(old.contains(words), "{old}");
+        let flag = &mut rollout.phases[1].flags[0];
+        (flag.seen, flag.seen_at) = (None, None);
+        let never = page(&rollout, &samples::env());
+        assert!(never.contains("is unknown, it was not read yet"), "{never}");
+    }
+
+    #[test]
     fn the_page_of_a_rollout_in_its_second_window() {
         let page = page(&samples::rollout(), &samples::env());
         assert!(page.lines().all(|line| line.chars().count() <= 80), "{page}");
@@ -263,6 +293,6 @@ mod tests {
         let page = page(&rollout, &samples::env());
         let incident = "  1  2025-12-16 12:52  resolved, phase 2: error_rate is 7 %, alert threshold > 5 — ana: bad index, fixed";
         assert!(page.contains(incident), "{page}");
-        assert!(!page.contains("Waits for") && !page.contains("Allowed now"), "{page}");
+        assert!(!page.contains("Waits for"), "{page}");
     }
 }

@@ -103,6 +103,7 @@ fn flag(name: &str) -> FlagView {
         on: "true".into(),
         safe: "false".into(),
         seen: Some("true".into()),
+        seen_at: Some("2025-12-17T18:00:00Z".into()),
     }
 }
 

@@ -38,7 +38,10 @@ async fn a_refused_order_says_why_and_what_is_allowed() {
     let order = async |verb: OrderVerb, order: OrderRequest| {
         refused(world.client().order(&id, verb, &order).await)
     };
-    let skip = order(OrderVerb::Skip, reason("hurry")).await;
+    let nameless = order(OrderVerb::Skip, reason("hurry")).await;
+    assert_eq!(nameless.code, "RO0402", "sent twice it would skip two phases");
+    let phase_1 = OrderRequest { phase: Some(1), ..reason("hurry") };
+    let skip = order(OrderVerb::Skip, phase_1).await;
     assert_eq!((skip.code.as_str(), skip.status), ("RO0301", 409));
     assert!(skip.allowed.iter().any(|verb| verb == "rollback"), "{:?}", skip.allowed);
     assert_eq!(order(OrderVerb::Hold, reason(" ")).await.code, "RO0303");

@@ -58,8 +58,8 @@ fn value(criterion: &Criterion, judged: &Judged) -> ValueView {
         shown: shown(criterion.unit, &judged.measured),
         verdict: judged.verdict.word().to_owned(),
         reason: judged.reason.clone(),
-        target: criterion.target.as_ref().map(ToString::to_string),
-        alert: criterion.alert.as_ref().map(ToString::to_string),
+        target: criterion.target_words(),
+        alert: criterion.alert_words(),
     }
 }
 

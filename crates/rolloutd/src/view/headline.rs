@@ -9,7 +9,8 @@ use rollout_core::{Phase, PhaseState, Proof, Rollout, Smoke, Stage, Status};
 pub(super) fn headline(rollout: &Rollout, now: Timestamp) -> String {
     if let Some(rollback) = rollout.rollback() {
         let phases: Vec<String> = rollback.phases.iter().map(ToString::to_string).collect();
-        return format!("rolling back phase {}", phases.join(", "));
+        let failing = rollout.trouble().map(|why| format!(", failing: {why}")).unwrap_or_default();
+        return format!("rolling back phase {}{failing}", phases.join(", "));
     }
     match rollout.status() {
         Status::Completed => ended("completed", rollout),
@@ -27,10 +28,13 @@ pub(super) fn headline(rollout: &Rollout, now: Timestamp) -> String {
 }
 
 fn ended(word: &str, rollout: &Rollout) -> String {
-    let open = rollout.incidents().iter().find(|incident| incident.resolved.is_none());
-    match open {
-        Some(incident) => format!("{word}; incident {} is not resolved", incident.number),
-        None => word.to_owned(),
+    let open = rollout.incidents().iter().filter(|incident| incident.resolved.is_none());
+    let open: Vec<String> = open.map(|incident| incident.number.to_string()).collect();
+    let back = rollout.phases().iter().any(|phase| phase.stage == Stage::RolledBack);
+    let back = if back { ", flags rolled back" } else { "" };
+    match open.as_slice() {
+        [] => format!("{word}{back}"),
+        open => format!("{word}{back}; incident {} not resolved", open.join(", ")),
     }
 }
 
@@ -62,7 +66,10 @@ fn running(rollout: &Rollout, now: Timestamp) -> String {
             let left = state.bake.as_ref().map(|bake| bake.ends_at().duration_since(now));
             format!("{place} baking, {}", left.map_or_else(String::new, left_words))
         }
-        Stage::Enabling => turning_on(&place, phase),
+        Stage::Enabling => match rollout.trouble() {
+            Some(why) => format!("{}, failing: {why}", turning_on(&place, phase)),
+            None => turning_on(&place, phase),
+        },
         Stage::Pending
         | Stage::Preflight
         | Stage::Verifying

@@ -31,13 +31,13 @@ pub(super) fn phase(rollout: &Rollout, number: PhaseNumber) -> PhaseView {
 }
 
 fn flags(rollout: &Rollout, phase: &Phase) -> Vec<FlagView> {
-    let last = rollout.watch().last.as_ref();
-    let read = last.and_then(|(_, _, reading)| reading.flags.as_ref().ok());
+    let read = rollout.watch().flags.as_ref();
     let view = |(name, change): (&rollout_core::FlagName, &rollout_core::FlagChange)| FlagView {
         name: name.to_string(),
         on: change.on.clone(),
         safe: change.safe.clone(),
-        seen: read.and_then(|values| values.get(name).cloned().flatten()),
+        seen: read.and_then(|(_, values)| values.get(name).cloned().flatten()),
+        seen_at: read.map(|(at, _)| moment(*at)),
     };
     phase.flags.iter().map(view).collect()
 }

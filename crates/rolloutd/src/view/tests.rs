@@ -189,7 +189,7 @@ fn a_window_shows_what_is_left_and_what_was_judged() {
     let bake = detail.phases[0].bake.as_ref().unwrap();
     assert_eq!((bake.observed_secs, bake.unobserved_secs), (3_600, 0));
     let value = &detail.last_reading.unwrap().values[0];
-    assert_eq!((value.shown.as_str(), value.alert.as_deref()), ("0.4 %", Some("> 5")));
+    assert_eq!((value.shown.as_str(), value.alert.as_deref()), ("0.4 %", Some("> 5 %")));
 }
 
 #[test]

@@ -41,8 +41,8 @@ fn status(log: &Log<'_>) -> String {
     let rollout = &log.story.rollout;
     let as_of = log.times.stamp(rollout.last_at());
     let stands = match rollout.status() {
-        Status::Completed => return format!("✅ COMPLETED {as_of}; {}", counts(log)),
-        Status::Aborted => return format!("🛑 ABORTED {as_of}; {}", counts(log)),
+        Status::Completed => return format!("✅ COMPLETED {}; {}", ended_at(log), counts(log)),
+        Status::Aborted => return format!("🛑 ABORTED {}; {}", ended_at(log), counts(log)),
         Status::Scheduled => "⬜ SCHEDULED".to_string(),
         Status::Baseline => "⏳ IN PROGRESS, baseline".to_string(),
         Status::FinalChecks => "⏳ IN PROGRESS, final checks".to_string(),
@@ -62,6 +62,11 @@ fn status(log: &Log<'_>) -> String {
         false => format!("; HELD: {}", holds.join("; ")),
     };
     format!("{stands}{held}; as of {as_of}")
+}
+
+fn ended_at(log: &Log<'_>) -> String {
+    let rollout = &log.story.rollout;
+    log.times.stamp(rollout.ended_at().unwrap_or(rollout.last_at()))
 }
 
 /// How the phases ended: `4 completed, 1 skipped`.

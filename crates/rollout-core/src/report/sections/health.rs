@@ -50,7 +50,7 @@ pub(super) fn off_target(plan: &Plan, reading: &JudgedReading) -> Vec<String> {
         let judged = reading.of(&criterion.name)?;
         let bounds = [("target", &criterion.target), ("alert threshold", &criterion.alert)];
         let bounds = bounds.iter().filter_map(|(name, bound)| {
-            bound.as_ref().map(|bound| format!(", {name} {}", inline(&bound.to_string())))
+            bound.as_ref().map(|bound| format!(", {name} {}", inline(&bound.words(criterion.unit))))
         });
         (criterion.is_judged() && judged.verdict != Verdict::Pass).then(|| {
             let shown = value(criterion, Some(judged));

@@ -200,9 +200,11 @@ fn gaps(log: &Log<'_>, window: &Chapter<'_>) -> Vec<String> {
 fn no_gaps(attempt: &Attempt<'_>) -> &'static str {
     let ended = attempt.chapter.time_of(|kind| matches!(kind, EventKind::BakeEnded { .. }));
     match (ended, attempt.chapter.first(promoted), attempt.rollback_at()) {
-        (Some(_), _, _) => "None: the whole window was observed.",
-        (None, Some(_), _) => "None until the promotion.",
-        (None, None, Some(_)) => "None until the rollback.",
+        (Some(_), _, _) => {
+            "None: the window was observed without a gap of more than two check intervals."
+        }
+        (None, Some(_), _) => "None of more than two check intervals until the promotion.",
+        (None, None, Some(_)) => "None of more than two check intervals until the rollback.",
         (None, None, None) => "None so far.",
     }
 }

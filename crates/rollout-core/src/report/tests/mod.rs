@@ -184,7 +184,7 @@ fn whole_rollouts_have_these_logs() {
 fn what_went_wrong_stands_where_people_look_for_it() {
     let late = render(&outage());
     assert!(late.contains("✅ pass, late by 1h 59m"), "{late}");
-    assert!(late.contains("(2h 59m): the engine did not run"), "{late}");
+    assert!(late.contains("(3h 29m): the engine was not running for all or part of it"), "{late}");
     let broken = render(&breach());
     let row = broken.lines().find(|line| line.starts_with("| T+6h")).unwrap();
     assert!(row.contains("7 % 🔴") && row.ends_with("🔴 breach |"), "{row}");
@@ -196,7 +196,7 @@ fn what_went_wrong_stands_where_people_look_for_it() {
     assert!(orders.contains("⏭️ waived") && orders.contains("hotfix must go out"), "{orders}");
     assert!(render(&smoke()).contains("🔴 FAILED"));
     let set_aside = render(&stubborn());
-    assert!(set_aside.contains("- Error Rate: 50 %, target < 1, alert threshold > 5 🔴 breach"));
+    assert!(set_aside.contains("- Error Rate: 50 %, target < 1 %, alert threshold > 5 % 🔴 breach"));
     assert!(set_aside.contains("set aside by a rollback"), "{set_aside}");
     assert!(set_aside.contains("accepted (see Decisions)"), "{set_aside}");
 }
