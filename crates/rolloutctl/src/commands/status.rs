@@ -162,6 +162,19 @@ mod tests {
         RolloutSummary { status, ..samples::rollout().summary }
     }
 
+    #[test]
+    fn an_ended_rollout_that_is_rolled_back_is_waited_for_and_counts_as_rolled_back() {
+        let mut rollout = with_status(RolloutStatus::Completed);
+        rollout.rolling_back = true;
+        assert!(judge(Until::RolledBack, &rollout, Seen::default()).is_none());
+        assert_eq!(exit_of(&rollout), Exit::RolledBack);
+        (rollout.rolling_back, rollout.rolled_back) = (false, true);
+        assert!(matches!(
+            judge(Until::RolledBack, &rollout, Seen::default()),
+            Some(Ending::Reached)
+        ));
+    }
+
     /// Ending and exit code for each condition, in the order of the help page.
     fn endings(rollout: &RolloutSummary) -> [Option<Ending>; 5] {
         [Until::Done, Until::Held, Until::Checkpoint, Until::Phase, Until::RolledBack]

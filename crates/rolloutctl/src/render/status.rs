@@ -35,7 +35,13 @@ pub(crate) fn line(rollout: &RolloutSummary) -> String {
         true => rollout.headline.clone(),
         false => holds.join("; "),
     };
-    format!("{} {}{phase}: {why}", rollout.id, state(rollout)).replace('\n', " ")
+    let state = state(rollout);
+    // `completed: completed` says it twice.
+    let line = match why.strip_prefix(&*state) {
+        Some(more) => format!("{} {state}{phase}{more}", rollout.id),
+        None => format!("{} {state}{phase}: {why}", rollout.id),
+    };
+    line.replace('\n', " ")
 }
 
 #[cfg(test)]

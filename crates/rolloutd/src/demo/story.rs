@@ -110,7 +110,7 @@ impl Story {
     /// What the operator did.
     pub(super) fn operator(&mut self, at: Timestamp, phase: u8, done: &[String]) {
         if !done.is_empty() {
-            self.phase_line(at, phase, &format!("demo operator: {}", done.join(" · ")));
+            self.phase_line(at, phase, &format!("operator: {}", done.join(", ")));
         }
     }
 

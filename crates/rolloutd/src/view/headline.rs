@@ -3,7 +3,7 @@
 //! What needs a person comes before what goes on by itself: a rollback under way, then holds, then gates, then time left.
 
 use jiff::{SignedDuration, SignedDurationRound, Timestamp, Unit};
-use rollout_core::{Phase, PhaseState, Proof, Rollout, Smoke, Stage, Status};
+use rollout_core::{HoldReason, Phase, PhaseState, Proof, Rollout, Smoke, Stage, Status};
 
 /// How `rollout` stands at `now`: `phase 3 of 5 baking, 7h 12m left`.
 pub(super) fn headline(rollout: &Rollout, now: Timestamp) -> String {
@@ -40,9 +40,16 @@ fn ended(word: &str, rollout: &Rollout) -> String {
 
 fn held(rollout: &Rollout) -> String {
     let holds = rollout.holds();
-    let first = holds.first().map(|hold| match hold.reason.words() {
-        words if words.starts_with("held") => words,
-        words => format!("held: {words}"),
+    let resolved = |number| {
+        let incident = rollout.incidents().iter().find(|incident| incident.number == number);
+        incident.is_some_and(|incident| incident.resolved.is_some())
+    };
+    let first = holds.first().map(|hold| match (&hold.reason, hold.reason.words()) {
+        (HoldReason::RolledBack { incident }, words) if resolved(*incident) => {
+            format!("held: {words} is resolved; retry, skip or abort")
+        }
+        (_, words) if words.starts_with("held") => words,
+        (_, words) => format!("held: {words}"),
     });
     let first = first.unwrap_or_else(|| "held".to_owned());
     match holds.len() {

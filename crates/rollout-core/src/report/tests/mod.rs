@@ -196,7 +196,9 @@ fn what_went_wrong_stands_where_people_look_for_it() {
     assert!(orders.contains("⏭️ waived") && orders.contains("hotfix must go out"), "{orders}");
     assert!(render(&smoke()).contains("🔴 FAILED"));
     let set_aside = render(&stubborn());
-    assert!(set_aside.contains("- Error Rate: 50 %, target < 1 %, alert threshold > 5 % 🔴 breach"));
+    assert!(
+        set_aside.contains("- Error Rate: 50 %, target < 1 %, alert threshold > 5 % 🔴 breach")
+    );
     assert!(set_aside.contains("set aside by a rollback"), "{set_aside}");
     assert!(set_aside.contains("accepted (see Decisions)"), "{set_aside}");
 }
