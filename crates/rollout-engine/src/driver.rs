@@ -6,14 +6,16 @@
 //!
 //! The loop stops on the first store error: what cannot be recorded is neither acknowledged nor acted on.
 
+mod creation;
+mod tell;
+
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::{SignedDuration, Timestamp};
 use rollout_core::{
-    Creation, EffectKey, Event, EventKind, Fault, FaultClass, Input, Order, Outcome, PhaseNumber,
-    Rejection, Rollout, RolloutId, Seq,
+    EffectKey, Event, Fault, FaultClass, Input, Order, Outcome, Rejection, Rollout, RolloutId,
 };
 use tokio::sync::{broadcast, mpsc};
 use tracing::{debug, error, info, warn};
@@ -26,11 +28,8 @@ use crate::handle::{
     Created, EngineStatus, Entry, Handle, INBOX_MAX, NewRollout, Obeyed, Progress, Reply, Request,
 };
 use crate::resume;
-use crate::schedule;
 use crate::store::record::encode_event;
-use crate::store::{
-    Append, Hash, IdempotencyRow, Standing, Store, StoreError, Writer, WriterHandle,
-};
+use crate::store::{Append, Standing, Store, StoreError, Writer, WriterHandle};
 
 /// Inputs taken in one turn.
 const TURN_MAX: usize = 256;
@@ -416,112 +415,11 @@ impl Engine {
         }
     }
 
-    async fn stage_creation(
-        &mut self,
-        id: RolloutId,
-        new: NewRollout,
-        reply: Reply<Created>,
-        now: Timestamp,
-    ) -> Option<Staged> {
-        match self.creation(id, new, now).await {
-            Ok(Ok((event, idempotency))) => {
-                let rollout = Rollout::replay([&event]).ok()?;
-                let payloads = vec![encode_event(&event).ok()?];
-                let append = Append {
-                    rollout: id,
-                    after: 0,
-                    entries: payloads,
-                    standing: Standing::Live,
-                    idempotency,
-                };
-                let entries = vec![Entry { seq: Seq::FIRST, event }];
-                Some(Staged {
-                    rollout: Arc::new(rollout),
-                    entries,
-                    append,
-                    answer: Answer::Create(reply),
-                })
-            }
-            Ok(Err(before)) => {
-                let _ = reply.send(Ok(Created::Before(before)));
-                None
-            }
-            Err(error) => {
-                let _ = reply.send(Err(error));
-                None
-            }
-        }
-    }
-
-    /// The first event of a new rollout, or the rollout that the same request created before.
-    async fn creation(
-        &mut self,
-        id: RolloutId,
-        new: NewRollout,
-        now: Timestamp,
-    ) -> Result<Result<(Event, Option<IdempotencyRow>), Arc<Rollout>>, EngineError> {
-        if let Some(key) = &new.idempotency_key
-            && let Some(row) = self.store.idempotency(key.clone()).await?
-        {
-            return match row.request_digest == new.digest {
-                true => Ok(Err(self.find(row.rollout).await?)),
-                false => Err(EngineError::KeyReused(key.clone())),
-            };
-        }
-        self.check_free(&new)?;
-        for (phase, planned) in new.plan.numbered() {
-            check_window(phase, planned)?;
-        }
-        let request_digest: Hash = new.digest;
-        let idempotency =
-            new.idempotency_key.map(|key| IdempotencyRow { key, rollout: id, request_digest });
-        let creation = Creation {
-            id,
-            digest: hex(&new.digest),
-            url: new.url,
-            start_at: new.start_at.unwrap_or(now).max(now),
-            actor: rollout_core::Actor::Person(new.actor),
-            reason: new.reason,
-            plan: new.plan,
-        };
-        Ok(Ok((Rollout::create(now, creation), idempotency)))
-    }
-
-    /// One live rollout per deployment, and no flag that an unresolved incident locks.
-    fn check_free(&self, new: &NewRollout) -> Result<(), EngineError> {
-        // Two names of one address are one deployment.
-        let same = self.board.live().filter(|rollout| {
-            rollout.plan().deployment == new.plan.deployment || rollout.url() == new.url
-        });
-        for rollout in same {
-            let by = rollout.id();
-            if !rollout.status().is_terminal() {
-                return Err(EngineError::DeploymentBusy {
-                    deployment: new.plan.deployment.clone(),
-                    by,
-                });
-            }
-            let wanted = new.plan.flags();
-            for incident in
-                rollout.incidents().iter().filter(|incident| incident.resolved.is_none())
-            {
-                let phases =
-                    incident.phases.iter().filter_map(|number| rollout.plan().phase(*number));
-                let locked =
-                    phases.flat_map(|phase| phase.flags.keys()).find(|flag| wanted.contains(flag));
-                if let Some(flag) = locked.cloned() {
-                    return Err(EngineError::FlagLocked { flag, by, incident: incident.number });
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// After the commit: the new state is shown, people are answered, effects are started.
     fn publish(&mut self, staged: Staged) {
         let Staged { rollout, entries, append: _, answer } = staged;
         for entry in &entries {
-            tell(&rollout, entry);
+            tell::tell(&rollout, entry);
         }
         self.board.put(Arc::clone(&rollout));
         let _ = self.progress.send(Progress { rollout: rollout.id(), seq: rollout.seq() });
@@ -579,38 +477,6 @@ fn stage_events(
     Ok(Staged { rollout: Arc::new(next), entries, append, answer })
 }
 
-/// Says in the daemon's own log what a person on call looks for there.
-#[expect(clippy::wildcard_enum_match_arm, reason = "all the rest is for who debugs")]
-fn tell(rollout: &Rollout, entry: &Entry) {
-    let (id, words) = (rollout.id(), rollout_core::sentence(&entry.event, Some(rollout.plan())));
-    match &entry.event.kind {
-        EventKind::Held { .. }
-        | EventKind::DriftSeen { .. }
-        | EventKind::RollbackStarted { .. }
-        | EventKind::EffectFailed { .. }
-        | EventKind::RestoreLost { .. }
-        | EventKind::ClockJumped { .. }
-        | EventKind::SmokeFailed { .. } => warn!(rollout = %id, "{words}"),
-        EventKind::Released { .. }
-        | EventKind::PhaseStarted { .. }
-        | EventKind::BakeStarted { .. }
-        | EventKind::PhaseCompleted { .. }
-        | EventKind::PhaseSkipped { .. }
-        | EventKind::GapRecorded { .. }
-        | EventKind::FlagsRestored { .. }
-        | EventKind::RollbackFinished
-        | EventKind::IncidentResolved { .. }
-        | EventKind::RolloutAborted
-        | EventKind::RolloutCompleted => info!(rollout = %id, "{words}"),
-        _ => debug!(rollout = %id, "{words}"),
-    }
-}
-
-fn check_window(phase: PhaseNumber, planned: &rollout_core::Phase) -> Result<(), EngineError> {
-    let checked = planned.change_window.as_ref().map(schedule::check_change_window);
-    checked.unwrap_or(Ok(())).map_err(|source| EngineError::ChangeWindow { phase, source })
-}
-
 fn refuse_all(staged: Vec<Staged>, error: &StoreError) {
     for staged in staged {
         match staged.answer {
@@ -623,8 +489,4 @@ fn refuse_all(staged: Vec<Staged>, error: &StoreError) {
 
 fn warn_refused(id: RolloutId, refusal: &Rejection) {
     warn!(rollout = %id, %refusal, "an input was refused");
-}
-
-fn hex(digest: &[u8]) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }

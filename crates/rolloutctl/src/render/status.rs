@@ -37,7 +37,7 @@ pub(crate) fn line(rollout: &RolloutSummary) -> String {
     };
     let state = state(rollout);
     // `completed: completed` says it twice.
-    let line = match why.strip_prefix(&*state) {
+    let line = match why.strip_prefix(state) {
         Some(more) => format!("{} {state}{phase}{more}", rollout.id),
         None => format!("{} {state}{phase}: {why}", rollout.id),
     };

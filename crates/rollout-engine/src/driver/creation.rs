@@ -1,0 +1,129 @@
+//! Owns the start of a rollout: whether it may be, and its first event.
+//!
+//! Refuses a second live rollout on one deployment (by its name and by its address), flags that an unresolved incident locks,
+//! change windows that cannot be used, and an idempotency key that was used for another request.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use rollout_core::{Creation, Event, Phase, PhaseNumber, Rollout, RolloutId, Seq};
+
+use super::{Answer, Engine, Staged};
+use crate::error::EngineError;
+use crate::handle::{Created, Entry, NewRollout, Reply};
+use crate::schedule;
+use crate::store::record::encode_event;
+use crate::store::{Append, Hash, IdempotencyRow, Standing};
+
+impl Engine {
+    /// Decides a creation, and answers at once where there is nothing to make durable.
+    pub(super) async fn stage_creation(
+        &mut self,
+        id: RolloutId,
+        new: NewRollout,
+        reply: Reply<Created>,
+        now: Timestamp,
+    ) -> Option<Staged> {
+        match self.creation(id, new, now).await {
+            Ok(Ok((event, idempotency))) => {
+                let rollout = Rollout::replay([&event]).ok()?;
+                let payloads = vec![encode_event(&event).ok()?];
+                let append = Append {
+                    rollout: id,
+                    after: 0,
+                    entries: payloads,
+                    standing: Standing::Live,
+                    idempotency,
+                };
+                let entries = vec![Entry { seq: Seq::FIRST, event }];
+                Some(Staged {
+                    rollout: Arc::new(rollout),
+                    entries,
+                    append,
+                    answer: Answer::Create(reply),
+                })
+            }
+            Ok(Err(before)) => {
+                let _ = reply.send(Ok(Created::Before(before)));
+                None
+            }
+            Err(error) => {
+                let _ = reply.send(Err(error));
+                None
+            }
+        }
+    }
+
+    /// The first event of a new rollout, or the rollout that the same request created before.
+    async fn creation(
+        &mut self,
+        id: RolloutId,
+        new: NewRollout,
+        now: Timestamp,
+    ) -> Result<Result<(Event, Option<IdempotencyRow>), Arc<Rollout>>, EngineError> {
+        if let Some(key) = &new.idempotency_key
+            && let Some(row) = self.store.idempotency(key.clone()).await?
+        {
+            return match row.request_digest == new.digest {
+                true => Ok(Err(self.find(row.rollout).await?)),
+                false => Err(EngineError::KeyReused(key.clone())),
+            };
+        }
+        self.check_free(&new)?;
+        for (phase, planned) in new.plan.numbered() {
+            check_window(phase, planned)?;
+        }
+        let request_digest: Hash = new.digest;
+        let idempotency =
+            new.idempotency_key.map(|key| IdempotencyRow { key, rollout: id, request_digest });
+        let creation = Creation {
+            id,
+            digest: hex(&new.digest),
+            url: new.url,
+            start_at: new.start_at.unwrap_or(now).max(now),
+            actor: rollout_core::Actor::Person(new.actor),
+            reason: new.reason,
+            plan: new.plan,
+        };
+        Ok(Ok((Rollout::create(now, creation), idempotency)))
+    }
+
+    /// One live rollout per deployment, and no flag that an unresolved incident locks.
+    fn check_free(&self, new: &NewRollout) -> Result<(), EngineError> {
+        // Two names of one address are one deployment.
+        let same = self.board.live().filter(|rollout| {
+            rollout.plan().deployment == new.plan.deployment || rollout.url() == new.url
+        });
+        for rollout in same {
+            let by = rollout.id();
+            if !rollout.status().is_terminal() {
+                return Err(EngineError::DeploymentBusy {
+                    deployment: new.plan.deployment.clone(),
+                    by,
+                });
+            }
+            let wanted = new.plan.flags();
+            for incident in
+                rollout.incidents().iter().filter(|incident| incident.resolved.is_none())
+            {
+                let phases =
+                    incident.phases.iter().filter_map(|number| rollout.plan().phase(*number));
+                let locked =
+                    phases.flat_map(|phase| phase.flags.keys()).find(|flag| wanted.contains(flag));
+                if let Some(flag) = locked.cloned() {
+                    return Err(EngineError::FlagLocked { flag, by, incident: incident.number });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check_window(phase: PhaseNumber, planned: &Phase) -> Result<(), EngineError> {
+    let checked = planned.change_window.as_ref().map(schedule::check_change_window);
+    checked.unwrap_or(Ok(())).map_err(|source| EngineError::ChangeWindow { phase, source })
+}
+
+fn hex(digest: &[u8]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
