@@ -19,8 +19,11 @@ pub(super) fn key_values(entry: &JournalEntry, plan: &Plan) -> String {
         };
         Some(format!("{} {shown}", criterion.label.to_lowercase()))
     });
-    shown.collect::<Vec<_>>().join(", ")
+    shown.take(VALUES_MAX).collect::<Vec<_>>().join(", ")
 }
+
+/// Values in one line: with two, a checkpoint's line still fits into 80 columns. The log has all of them.
+const VALUES_MAX: usize = 2;
 
 /// A value with its unit, without digits that nobody reads.
 fn short(criterion: &Criterion, number: f64) -> String {
@@ -59,7 +62,7 @@ mod tests {
         };
         assert_eq!(
             key_values(&entry, &plan),
-            "error rate 0.42 %, completion rate null at /completionRate, response time 1093 ms"
+            "error rate 0.42 %, completion rate null at /completionRate"
         );
     }
 }
