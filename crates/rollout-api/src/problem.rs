@@ -81,7 +81,7 @@ pub enum Code {
     /// `RO0305`
     UnknownDeployment,
     /// `RO0306`
-    FlagInUse,
+    DeploymentBusy,
     /// `RO0307`
     KeyReused,
     /// `RO0308`
@@ -119,7 +119,7 @@ impl Code {
         Self::ReasonMissing,
         Self::UnknownPart,
         Self::UnknownDeployment,
-        Self::FlagInUse,
+        Self::DeploymentBusy,
         Self::KeyReused,
         Self::FlagLocked,
         Self::BodyTooLarge,
@@ -157,7 +157,7 @@ impl Code {
             Self::UnknownDeployment => {
                 Row("RO0305", 422, Refused, "the deployment is not configured")
             }
-            Self::FlagInUse => {
+            Self::DeploymentBusy => {
                 Row("RO0306", 409, Refused, "another rollout is live on the deployment")
             }
             Self::KeyReused => {

@@ -245,6 +245,11 @@ impl Verdict {
         }
     }
 
+    /// True when the system was seen, and nothing is beyond an alert threshold.
+    pub fn is_well(self) -> bool {
+        matches!(self, Self::Pass | Self::Warn)
+    }
+
     /// True when the reading really shows how the system does: pass, warn or breach.
     pub fn is_observed(self) -> bool {
         matches!(self, Self::Pass | Self::Warn | Self::Breach)

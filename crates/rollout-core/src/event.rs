@@ -78,7 +78,7 @@ pub enum EventKind {
         phase: PhaseNumber,
         /// Its start: the last reading that showed something.
         from: Timestamp,
-        /// Its end: what the next such reading still covers begins here.
+        /// Its end: the next such reading, or the moment at which the window was given up.
         to: Timestamp,
         /// Why nothing is known.
         cause: GapCause,

@@ -65,7 +65,7 @@ impl SteadyTime {
         let (before, moment) = (self.before, self.clock.moment());
         let passed = (moment.elapsed - before.elapsed).max(SignedDuration::ZERO);
         let own = self.now.checked_add(passed - passed / CATCH_UP).unwrap_or(Timestamp::MAX);
-        self.now = own.max(moment.wall).max(self.now);
+        self.now = own.max(moment.wall);
         self.before = moment;
         moment.wall.duration_since(before.wall) - passed
     }

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::{SignedDuration, Timestamp};
 use rollout_core::{
-    EffectKey, Event, Fault, FaultClass, Input, Order, Outcome, Rejection, Rollout, RolloutId,
+    EffectKey, Event, Fault, FaultClass, Input, Order, Outcome, Rollout, RolloutId, Seq,
 };
 use tokio::sync::{broadcast, mpsc};
 use tracing::{debug, error, info, warn};
@@ -68,11 +68,16 @@ enum Work {
     Jumped(RolloutId, SignedDuration),
 }
 
-/// A decision that is not durable yet.
+/// A decision that is not durable yet: what the store gets, and what follows once it has it.
 struct Staged {
+    append: Append,
+    decided: Decided,
+}
+
+/// A decision as it is shown, answered and performed.
+struct Decided {
     rollout: Arc<Rollout>,
     entries: Vec<Entry>,
-    append: Append,
     answer: Answer,
 }
 
@@ -305,7 +310,7 @@ impl Engine {
 
     /// Decides, commits, answers and performs one turn's work.
     async fn settle(&mut self, work: Vec<Work>) -> Result<(), EngineError> {
-        let mut staged: Vec<Staged> = Vec::new();
+        let (mut batch, mut decisions) = (Vec::new(), Vec::new());
         let mut touched = BTreeSet::new();
         for work in work {
             let id = work.rollout().unwrap_or_else(|| self.board.next_id());
@@ -316,20 +321,20 @@ impl Engine {
                 }
                 continue;
             }
-            if let Some(decision) = self.stage(id, work).await? {
+            if let Some(Staged { append, decided }) = self.stage(id, work).await? {
                 touched.insert(id);
-                staged.push(decision);
+                batch.push(append);
+                decisions.push(decided);
             }
         }
-        if staged.is_empty() {
+        if batch.is_empty() {
             return Ok(());
         }
-        let batch = staged.iter().map(|staged| staged.append.clone()).collect();
         if let Err(error) = self.store.commit(batch).await {
-            refuse_all(staged, &error);
+            refuse_all(decisions, &error);
             return Err(error.into());
         }
-        staged.into_iter().for_each(|staged| self.publish(staged));
+        decisions.into_iter().for_each(|decided| self.publish(decided));
         Ok(())
     }
 
@@ -409,15 +414,15 @@ impl Engine {
             Ok(events) if events.is_empty() => Ok(None),
             Ok(events) => stage_events(rollout, events, Answer::Nobody).map(Some),
             Err(refusal) => {
-                warn_refused(id, &refusal);
+                warn!(rollout = %id, %refusal, "an input was refused");
                 Ok(None)
             }
         }
     }
 
     /// After the commit: the new state is shown, people are answered, effects are started.
-    fn publish(&mut self, staged: Staged) {
-        let Staged { rollout, entries, append: _, answer } = staged;
+    fn publish(&mut self, decided: Decided) {
+        let Decided { rollout, entries, answer } = decided;
         for entry in &entries {
             tell::tell(&rollout, entry);
         }
@@ -462,31 +467,27 @@ fn stage_events(
     for event in events {
         next.evolve(&event);
         let seq = next.seq();
-        let payload = encode_event(&event);
-        let why = |error: crate::store::CodecError| EngineError::Record {
-            rollout: id,
-            seq: seq.get(),
-            why: error.to_string(),
-        };
-        payloads.push(payload.map_err(why)?);
+        payloads.push(payload(id, seq, &event)?);
         entries.push(Entry { seq, event });
     }
     let standing = if next.is_over() { Standing::Ended } else { Standing::Live };
     let append =
         Append { rollout: id, after: after.get(), entries: payloads, standing, idempotency: None };
-    Ok(Staged { rollout: Arc::new(next), entries, append, answer })
+    Ok(Staged { append, decided: Decided { rollout: Arc::new(next), entries, answer } })
 }
 
-fn refuse_all(staged: Vec<Staged>, error: &StoreError) {
-    for staged in staged {
-        match staged.answer {
+/// An event as the store keeps it.
+fn payload(rollout: RolloutId, seq: Seq, event: &Event) -> Result<Vec<u8>, EngineError> {
+    let bytes = encode_event(event);
+    bytes.map_err(|error| EngineError::Record { rollout, seq: seq.get(), why: error.to_string() })
+}
+
+fn refuse_all(decisions: Vec<Decided>, error: &StoreError) {
+    for decided in decisions {
+        match decided.answer {
             Answer::Nobody => {}
             Answer::Create(reply) => drop(reply.send(Err(error.clone().into()))),
             Answer::Order(reply) => drop(reply.send(Err(error.clone().into()))),
         }
     }
-}
-
-fn warn_refused(id: RolloutId, refusal: &Rejection) {
-    warn!(rollout = %id, %refusal, "an input was refused");
 }

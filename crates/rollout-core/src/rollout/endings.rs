@@ -41,8 +41,8 @@ impl Step {
             self.reading_ended(purpose, reading);
             return Ok(true);
         }
-        let slot = self.state.slot;
-        let awaited = slot.seq == key.seq && slot.retry_at.is_none() && !slot.stopped;
+        let slot = &self.state.slot;
+        let awaited = slot.seq == key.seq && slot.is_under_way();
         match self.state.slot_use().filter(|_| awaited) {
             Some(used) => self.slot_ended(used, key, outcome).map(|()| true),
             None => Ok(false),

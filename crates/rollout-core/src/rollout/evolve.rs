@@ -2,7 +2,7 @@
 //! very function that applied it live.
 
 use alloc::collections::BTreeMap;
-use alloc::string::{String, ToString};
+use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -13,7 +13,6 @@ use super::state::{
     Watch,
 };
 use crate::cadence::saturating_add;
-use crate::criterion::Verdict;
 use crate::event::{Event, EventKind, HoldReason};
 use crate::id::{PhaseNumber, Seq};
 use crate::measurement::{JudgedReading, ProbeState, Purpose};
@@ -37,7 +36,6 @@ impl Rollout {
             last_at: event.at,
             status: Status::Scheduled,
             ended_at: None,
-            slot_trouble: None,
             baseline_waived: false,
             baseline_flags: BTreeMap::new(),
             final_checks_passed: false,
@@ -102,7 +100,7 @@ impl Rollout {
             EventKind::Held { hold } => self.hold(event, hold),
             EventKind::Released { hold } => self.release(at, hold),
             EventKind::EffectFailed { fault, retry_at } => {
-                self.slot_trouble = Some(fault.reason.clone());
+                self.slot.trouble = Some(fault.reason.clone());
                 self.slot.failed = self.slot.failed.saturating_add(1);
                 self.slot.retry_at = *retry_at;
                 self.slot.stopped = retry_at.is_none();
@@ -186,7 +184,7 @@ impl Rollout {
             self.watch.seen_at = Some(at);
             self.watch.resumed = false;
         }
-        if matches!(reading.verdict, Verdict::Pass | Verdict::Warn) && self.rollback.is_none() {
+        if reading.verdict.is_well() && self.rollback.is_none() {
             self.watch.well_since_rollback = true;
         }
         if let Purpose::Verification(number) = purpose
@@ -247,17 +245,20 @@ impl Rollout {
 
     /// True while a write from before the last rollback may still land (see `LATE_WRITE_MAX`).
     pub(super) fn guards_restore(&self, now: Timestamp) -> bool {
-        let restored = self.incidents.iter().filter_map(|incident| incident.restored_at).max();
-        restored
-            .is_some_and(|at| now <= saturating_add(at, super::LATE_WRITE_MAX.saturating_mul(2)))
+        let span = super::LATE_WRITE_MAX.saturating_mul(2);
+        self.restored_at().is_some_and(|at| now <= saturating_add(at, span))
     }
 
     /// True while readings may still show what the last rollback put right: rates look back over some time.
     pub(super) fn echoes(&self, now: Timestamp) -> bool {
-        let restored = self.incidents.iter().filter_map(|incident| incident.restored_at).max();
         let span =
             self.plan.cadence.idle().saturating_mul(super::GAP_INTERVALS).max(super::ECHO_MIN);
-        restored.is_none_or(|at| now <= saturating_add(at, span))
+        self.restored_at().is_none_or(|at| now <= saturating_add(at, span))
+    }
+
+    /// When the safe values of the last rollback were read back.
+    fn restored_at(&self) -> Option<Timestamp> {
+        self.incidents.iter().filter_map(|incident| incident.restored_at).max()
     }
 
     fn seed(&self) -> u64 {
@@ -318,8 +319,9 @@ impl Rollout {
     }
 
     fn retry_slot(&mut self) {
-        self.slot =
-            Slot { seq: self.seq, failed: self.slot.failed, retry_at: None, stopped: false };
+        self.slot.seq = self.seq;
+        self.slot.retry_at = None;
+        self.slot.stopped = false;
         if let Some(number) = self.current() {
             let state = self.phase_mut(number);
             if state.stage == Stage::Gated {
@@ -352,7 +354,6 @@ impl Rollout {
                     incident: *incident,
                 });
                 self.slot = Slot::asked_by(self.seq);
-                self.slot_trouble = None;
                 if self.status == Status::FinalChecks {
                     self.status = Status::Running;
                     self.smoke = Smoke::NotStarted;
@@ -367,12 +368,10 @@ impl Rollout {
             }
             EventKind::RestoreLost { retry_at } => {
                 self.set_rollback(RollbackStage::Writing, Stage::RollingBack);
-                self.slot = Slot {
-                    seq: self.seq,
-                    failed: self.slot.failed.saturating_add(1),
-                    retry_at: Some(*retry_at),
-                    stopped: false,
-                };
+                self.slot.seq = self.seq;
+                self.slot.failed = self.slot.failed.saturating_add(1);
+                self.slot.retry_at = Some(*retry_at);
+                self.slot.stopped = false;
             }
             EventKind::RollbackFinished => {
                 self.watch.next_at =
@@ -414,7 +413,6 @@ impl Rollout {
             EventKind::SmokeStarted => {
                 self.smoke = Smoke::Creating { run: self.seq };
                 self.slot = Slot::asked_by(self.seq);
-                self.slot_trouble = None;
             }
             EventKind::SmokeCreated { id } => {
                 self.smoke = Smoke::Waiting { id: id.clone(), since: at };
@@ -442,7 +440,6 @@ impl Rollout {
                 state.stage = Stage::Gated;
                 state.preflight_at = Some(at);
                 self.slot = Slot::asked_by(seq);
-                self.slot_trouble = None;
             }
             EventKind::ItemTicked { item, .. } => {
                 state.ticked.insert(item.clone(), event.actor.to_string());
@@ -456,7 +453,6 @@ impl Rollout {
             EventKind::EnablingStarted { .. } => {
                 state.stage = Stage::Enabling;
                 self.slot = Slot::asked_by(seq);
-                self.slot_trouble = None;
             }
             EventKind::FlagsSet { .. } => {
                 state.stage = Stage::Verifying;
@@ -492,18 +488,11 @@ impl Rollout {
 impl Slot {
     /// A fresh effect, asked for by event `seq`.
     fn asked_by(seq: Seq) -> Self {
-        Self { seq, failed: 0, retry_at: None, stopped: false }
+        Self { seq, failed: 0, retry_at: None, stopped: false, trouble: None }
     }
-}
 
-impl Rollout {
-    /// Names of phases' flags that are on by this rollout's own doing, for people.
-    pub fn flags_on(&self) -> Vec<String> {
-        let on = self.plan.phases.iter().zip(&self.phases).filter(|(_, state)| {
-            state.stage.is_exposed()
-                || state.stage.is_rolling_back()
-                || state.stage == Stage::Completed
-        });
-        on.flat_map(|(phase, _)| phase.flags.keys().map(ToString::to_string)).collect()
+    /// True while the current try is on its way; false while it waits for its time or for a person.
+    pub(super) fn is_under_way(&self) -> bool {
+        self.retry_at.is_none() && !self.stopped
     }
 }

@@ -59,7 +59,7 @@ impl Rollout {
     }
 
     fn slot_effect(&self) -> Option<Effect> {
-        if self.slot.retry_at.is_some() || self.slot.stopped {
+        if !self.slot.is_under_way() {
             return None;
         }
         match self.slot_use()? {

@@ -8,9 +8,7 @@ use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 
-use jiff::SignedDuration;
-
-use super::state::{RollbackStage, Rollout, Stage, Status};
+use super::state::{RollbackStage, Rollout, Smoke, Stage, Status};
 use super::step::Step;
 use super::{GAP_INTERVALS, VERIFICATION_TRIES_MAX};
 use crate::cadence::saturating_add;
@@ -72,8 +70,7 @@ impl Step {
     pub(super) fn close_gap(&mut self) {
         let Some((phase, bake)) = self.state.baking() else { return };
         let (from, to) = (bake.covered_until, self.now);
-        let short =
-            self.now.duration_since(from) <= self.gap_interval().saturating_mul(GAP_INTERVALS);
+        let short = to.duration_since(from) <= self.interval_at(from).saturating_mul(GAP_INTERVALS);
         if (short && !bake.drifted) || to <= from {
             return;
         }
@@ -86,14 +83,6 @@ impl Step {
             None => GapCause::Asleep,
         };
         self.emit(EventKind::GapRecorded { phase, from, to, cause });
-    }
-
-    /// The planned time between two readings where the last one that showed something was taken.
-    fn gap_interval(&self) -> SignedDuration {
-        let cadence = &self.state.plan.cadence;
-        let elapsed =
-            self.state.baking().map(|(_, bake)| bake.covered_until.duration_since(bake.started_at));
-        elapsed.map_or(cadence.idle(), |elapsed| cadence.interval_at(elapsed))
     }
 
     /// Starts the rollback of a breach. True when one was started.
@@ -222,7 +211,7 @@ impl Step {
             }
         }
         let items_met = answers.all(|answer| answer.state == ProbeState::Met);
-        let well = reading.verdict.is_observed() && reading.breaches().next().is_none();
+        let well = reading.verdict.is_well();
         if items_met && well {
             self.emit(EventKind::PreflightPassed { phase });
         }
@@ -292,21 +281,23 @@ impl Step {
 
     fn final_reading(&mut self, reading: &JudgedReading) {
         let all_met = reading.probes.iter().all(|answer| answer.state == ProbeState::Met);
-        let well = reading.verdict.is_observed() && reading.breaches().next().is_none();
+        let well = reading.verdict.is_well();
         if all_met && well && !self.state.is_held() {
             self.emit(EventKind::FinalChecksPassed);
         }
     }
 
     fn smoke_reading(&mut self, reading: &JudgedReading) {
-        let (Some(since), Some(test)) = (self.state.smoke_since(), &self.state.plan.smoke) else {
+        let (Smoke::Waiting { since, .. }, Some(test)) =
+            (&self.state.smoke, &self.state.plan.smoke)
+        else {
             return;
         };
         let answer = reading.probes.first();
         let found = answer.map(|answer| answer.found.clone()).unwrap_or_default();
         let failed =
             test.failure.iter().any(|state| found == format!("{state:?}") || found == *state);
-        let late = self.now.duration_since(since) >= test.timeout;
+        let late = self.now.duration_since(*since) >= test.timeout;
         match answer.map(|answer| answer.state) {
             Some(ProbeState::Met) => self.emit(EventKind::SmokePassed),
             Some(ProbeState::NotMet) if failed => self.stop_smoke(format!("ended as {found}")),

@@ -28,7 +28,6 @@ pub struct Rollout {
     pub(super) last_at: Timestamp,
     pub(super) status: Status,
     pub(super) ended_at: Option<Timestamp>,
-    pub(super) slot_trouble: Option<String>,
     pub(super) baseline_waived: bool,
     pub(super) baseline_flags: FlagValues,
     pub(super) final_checks_passed: bool,
@@ -180,7 +179,7 @@ pub struct Watch {
 }
 
 /// The one effect that changes something, or asks for something outside the watch. There is at most one at a time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Slot {
     /// The event that asked for the current try.
     pub(super) seq: Seq,
@@ -190,6 +189,8 @@ pub(super) struct Slot {
     pub(super) retry_at: Option<Timestamp>,
     /// Set while a person must say so first.
     pub(super) stopped: bool,
+    /// How the last try failed, until it is asked for anew.
+    pub(super) trouble: Option<String>,
 }
 
 /// What the slot is for.
@@ -311,7 +312,7 @@ impl Rollout {
 
     /// How the last try of the running write failed, while it waits to be tried again.
     pub fn trouble(&self) -> Option<&str> {
-        self.slot_trouble.as_deref().filter(|_| self.slot_use().is_some())
+        self.slot.trouble.as_deref().filter(|_| self.slot_use().is_some())
     }
 
     /// Why it does not advance; empty = it does.

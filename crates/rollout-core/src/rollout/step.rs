@@ -220,17 +220,17 @@ impl Step {
         if state.holds.iter().any(|hold| matches!(hold.reason, HoldReason::Blind { .. })) {
             return None;
         }
-        let limit = self.interval().saturating_mul(GAP_INTERVALS);
+        let limit = self.interval_at(self.now).saturating_mul(GAP_INTERVALS);
         let blind = self.now.duration_since(state.watch.seen_at?) > limit;
         let why = state.watch.last.as_ref().and_then(|(_, _, reading)| reading.trouble());
         let why = why.unwrap_or_else(|| "no reading".to_string());
         blind.then_some(EventKind::Held { hold: HoldReason::Blind { why } })
     }
 
-    /// The planned time between two readings at this moment.
-    pub(super) fn interval(&self) -> SignedDuration {
+    /// The planned time between two readings at a moment.
+    pub(super) fn interval_at(&self, at: Timestamp) -> SignedDuration {
         let cadence = &self.state.plan.cadence;
-        let elapsed = self.state.baking().map(|(_, bake)| self.now.duration_since(bake.started_at));
+        let elapsed = self.state.baking().map(|(_, bake)| at.duration_since(bake.started_at));
         elapsed.map_or(cadence.idle(), |elapsed| cadence.interval_at(elapsed))
     }
 
@@ -291,11 +291,8 @@ impl Step {
         }
         let fresh =
             state.preflight_at.is_some_and(|at| self.now <= saturating_add(at, PREFLIGHT_VALID));
-        let well = self.state.watch.last.as_ref().is_some_and(|(_, _, reading)| {
-            reading.flags.is_ok()
-                && reading.verdict.is_observed()
-                && reading.breaches().next().is_none()
-        });
+        let last = self.state.watch.last.as_ref();
+        let well = last.is_some_and(|(_, _, reading)| reading.verdict.is_well());
         Some(match fresh && well {
             true => EventKind::EnablingStarted { phase },
             false => EventKind::PreflightExpired { phase },

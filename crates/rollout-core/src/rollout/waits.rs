@@ -8,7 +8,7 @@ use core::fmt;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::state::{Rollout, SlotUse, Smoke, Stage, Status};
+use super::state::{Rollout, SlotUse, Stage, Status};
 use crate::event::HoldReason;
 use crate::id::PhaseNumber;
 use crate::measurement::{JudgedReading, ProbeState, Purpose};
@@ -207,14 +207,6 @@ impl Rollout {
             ),
         });
         asked.collect()
-    }
-
-    /// The smoke test's end, when it is awaited.
-    pub(super) fn smoke_since(&self) -> Option<Timestamp> {
-        match &self.smoke {
-            Smoke::Waiting { since, .. } => Some(*since),
-            Smoke::NotStarted | Smoke::Creating { .. } | Smoke::Passed | Smoke::Failed => None,
-        }
     }
 }
 

@@ -6,14 +6,21 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use rollout_core::{Creation, Event, Phase, PhaseNumber, Rollout, RolloutId, Seq};
+use rollout_core::{Actor, Creation, Phase, PhaseNumber, Rollout, RolloutId, Seq};
 
-use super::{Answer, Engine, Staged};
+use super::{Answer, Decided, Engine, Staged, payload};
 use crate::error::EngineError;
 use crate::handle::{Created, Entry, NewRollout, Reply};
 use crate::schedule;
-use crate::store::record::encode_event;
 use crate::store::{Append, Hash, IdempotencyRow, Standing};
+
+/// What a request to start comes to.
+enum Start {
+    /// A new rollout: what the store gets, its state and its first entry.
+    New(Append, Arc<Rollout>, Box<Entry>),
+    /// The rollout that the same request started before.
+    Before(Arc<Rollout>),
+}
 
 impl Engine {
     /// Decides a creation, and answers at once where there is nothing to make durable.
@@ -24,48 +31,29 @@ impl Engine {
         reply: Reply<Created>,
         now: Timestamp,
     ) -> Option<Staged> {
-        match self.creation(id, new, now).await {
-            Ok(Ok((event, idempotency))) => {
-                let rollout = Rollout::replay([&event]).ok()?;
-                let payloads = vec![encode_event(&event).ok()?];
-                let append = Append {
-                    rollout: id,
-                    after: 0,
-                    entries: payloads,
-                    standing: Standing::Live,
-                    idempotency,
-                };
-                let entries = vec![Entry { seq: Seq::FIRST, event }];
-                Some(Staged {
-                    rollout: Arc::new(rollout),
-                    entries,
-                    append,
-                    answer: Answer::Create(reply),
-                })
+        let answered = match self.creation(id, new, now).await {
+            Ok(Start::New(append, rollout, entry)) => {
+                let (entries, answer) = (vec![*entry], Answer::Create(reply));
+                return Some(Staged { append, decided: Decided { rollout, entries, answer } });
             }
-            Ok(Err(before)) => {
-                let _ = reply.send(Ok(Created::Before(before)));
-                None
-            }
-            Err(error) => {
-                let _ = reply.send(Err(error));
-                None
-            }
-        }
+            Ok(Start::Before(rollout)) => Ok(Created::Before(rollout)),
+            Err(error) => Err(error),
+        };
+        let _ = reply.send(answered);
+        None
     }
 
-    /// The first event of a new rollout, or the rollout that the same request created before.
     async fn creation(
         &mut self,
         id: RolloutId,
         new: NewRollout,
         now: Timestamp,
-    ) -> Result<Result<(Event, Option<IdempotencyRow>), Arc<Rollout>>, EngineError> {
+    ) -> Result<Start, EngineError> {
         if let Some(key) = &new.idempotency_key
             && let Some(row) = self.store.idempotency(key.clone()).await?
         {
             return match row.request_digest == new.digest {
-                true => Ok(Err(self.find(row.rollout).await?)),
+                true => Ok(Start::Before(self.find(row.rollout).await?)),
                 false => Err(EngineError::KeyReused(key.clone())),
             };
         }
@@ -81,11 +69,16 @@ impl Engine {
             digest: hex(&new.digest),
             url: new.url,
             start_at: new.start_at.unwrap_or(now).max(now),
-            actor: rollout_core::Actor::Person(new.actor),
+            actor: Actor::Person(new.actor),
             reason: new.reason,
             plan: new.plan,
         };
-        Ok(Ok((Rollout::create(now, creation), idempotency)))
+        let event = Rollout::create(now, creation);
+        let rollout = Rollout::replay([&event]).expect("a creation begins a journal");
+        let entries = vec![payload(id, Seq::FIRST, &event)?];
+        let append =
+            Append { rollout: id, after: 0, entries, standing: Standing::Live, idempotency };
+        Ok(Start::New(append, Arc::new(rollout), Box::new(Entry { seq: Seq::FIRST, event })))
     }
 
     /// One live rollout per deployment, and no flag that an unresolved incident locks.

@@ -78,7 +78,7 @@ fn engine_problem(refusal: &EngineError) -> Problem {
         EngineError::Rejected(rejection) => rejection_problem(rejection),
         EngineError::DeploymentBusy { by, .. } => {
             let detail = format!("{refusal}; wait until {by} has ended, or abort it");
-            Problem::new(Code::FlagInUse, detail)
+            Problem::new(Code::DeploymentBusy, detail)
         }
         EngineError::FlagLocked { by, incident, .. } => {
             let detail = format!(

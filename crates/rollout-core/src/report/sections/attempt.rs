@@ -153,7 +153,7 @@ fn ticked(log: &Log<'_>, attempt: &Attempt<'_>, item: &ChecklistItem) -> Option<
 
 fn preflight_health(log: &Log<'_>, preflight: Option<(&Event, &JudgedReading)>) -> Option<String> {
     let (event, reading) = preflight?;
-    let well = reading.verdict.is_observed() && reading.breaches().next().is_none();
+    let well = reading.verdict.is_well();
     let mark = if well { "x" } else { " " };
     let trouble = reading.trouble().map(|why| format!(" ({})", inline(&why))).unwrap_or_default();
     let verdict = health::verdict(reading.verdict);
