@@ -194,12 +194,6 @@ impl ManualClock {
         });
     }
 
-    /// Moves to `wall` as time passes; not backward.
-    pub fn advance_to(&self, wall: Timestamp) {
-        let by = wall.duration_since(self.moment.borrow().wall);
-        self.advance(by.max(SignedDuration::ZERO));
-    }
-
     /// Sets the wall clock alone, as an operator or NTP does.
     pub fn jump(&self, by: SignedDuration) {
         self.moment.send_modify(|moment| {
