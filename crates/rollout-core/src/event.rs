@@ -259,6 +259,17 @@ pub enum EventKind {
     },
     /// All is done.
     RolloutCompleted,
+    /// Nobody looked for a stretch of time, and the health sources told about it afterwards.
+    GapBackfilled {
+        /// The phase whose window it falls into.
+        phase: PhaseNumber,
+        /// Its start: the last reading that showed something.
+        from: Timestamp,
+        /// Its end: up to here the sources told.
+        to: Timestamp,
+        /// Why nobody looked.
+        cause: GapCause,
+    },
 }
 
 /// Why nothing is known about a stretch of time.
@@ -272,6 +283,8 @@ pub enum GapCause {
     Drift,
     /// The engine ran, but its readings came late: the machine was busy, suspended, or the deployment slow to answer.
     Asleep,
+    /// The wall clock went forward without that time having passed for the engine: it was set, or the machine slept.
+    ClockJump,
 }
 
 /// How a phase came to its end.
@@ -306,6 +319,13 @@ pub enum RollbackCause {
     Ordered,
     /// A person ends the rollout in the middle of a phase.
     Abort,
+    /// A checkpoint was missed, and the plan says `missed = "fail"`.
+    Missed {
+        /// The checkpoint.
+        offset: SignedDuration,
+        /// When it was due.
+        due: Timestamp,
+    },
 }
 
 /// Why a rollout does not advance.
@@ -364,6 +384,7 @@ impl EventKind {
     pub fn phase(&self) -> Option<PhaseNumber> {
         match self {
             Self::GapRecorded { phase, .. }
+            | Self::GapBackfilled { phase, .. }
             | Self::CheckpointJudged { phase, .. }
             | Self::PhaseStarted { phase }
             | Self::PreflightPassed { phase }
@@ -460,6 +481,10 @@ impl fmt::Display for RollbackCause {
             }
             Self::Ordered => f.write_str("ordered by a person"),
             Self::Abort => f.write_str("the rollout was aborted"),
+            Self::Missed { offset, due } => {
+                let label = crate::rollout::offset_label(*offset);
+                write!(f, "checkpoint {label}, due {due:.0}, was missed")
+            }
         }
     }
 }

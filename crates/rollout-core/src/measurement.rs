@@ -4,8 +4,10 @@
 //! own failures part by part, so that a health function that throws does not hide a flag that somebody changed.
 
 use alloc::collections::BTreeMap;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+
+use jiff::Timestamp;
 
 use crate::criterion::{Unit, Verdict};
 use crate::effect::Fault;
@@ -21,6 +23,32 @@ pub struct FunctionCall {
     pub path: String,
     /// One JSON object as text. The plan has checked that it is one.
     pub args: String,
+}
+
+impl FunctionCall {
+    /// Where the range of time begins that a health source is asked about: a text in its arguments that is replaced by
+    /// milliseconds since 1970, as a number.
+    pub const FROM: &str = "$from";
+    /// Where that range ends.
+    pub const TO: &str = "$to";
+
+    /// True when the arguments say which range of time is asked about, both its ends.
+    pub fn answers_for_a_range(&self) -> bool {
+        [Self::FROM, Self::TO].iter().all(|place| self.args.contains(&quoted(place)))
+    }
+
+    /// The call for one range of time. Texts that are exactly `$from` or `$to` become numbers; all else stays.
+    ///
+    /// The arguments are JSON, and a quote inside a text is written as `\"`, so a quoted placeholder is always a whole text.
+    pub(crate) fn about(&self, from: Timestamp, to: Timestamp) -> Self {
+        let args = self.args.replace(&quoted(Self::FROM), &from.as_millisecond().to_string());
+        let args = args.replace(&quoted(Self::TO), &to.as_millisecond().to_string());
+        Self { path: self.path.clone(), args }
+    }
+}
+
+fn quoted(place: &str) -> String {
+    alloc::format!("\"{place}\"")
 }
 
 /// A yes-or-no question to the deployment, with evidence.
@@ -140,6 +168,8 @@ pub enum Purpose {
     Final,
     /// Waiting for the smoke test's task to succeed.
     Smoke,
+    /// A look back: health up to this moment, which was missed; flags as they are now.
+    Backfill(Timestamp),
 }
 
 /// A reading after it was judged; this is what the journal keeps.
@@ -184,7 +214,12 @@ impl Purpose {
     pub fn phase(self) -> Option<PhaseNumber> {
         match self {
             Self::Preflight(phase) | Self::Verification(phase) => Some(phase),
-            Self::Baseline | Self::Check | Self::Recovery | Self::Final | Self::Smoke => None,
+            Self::Baseline
+            | Self::Check
+            | Self::Recovery
+            | Self::Final
+            | Self::Smoke
+            | Self::Backfill(_) => None,
         }
     }
 }

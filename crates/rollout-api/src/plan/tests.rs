@@ -121,8 +121,28 @@ fn mistakes_in_durations_and_the_watch() {
         ),
         (5, "coverage = \"0.9\"", "5: `0.9` is no share of a window (write e.g. `90%`)"),
         (5, "coverage = \"190%\"", "5: `190%` does not lie between 0% and 100% (write e.g. `90%`)"),
-        (5, "missed = \"extent\"", "5: `extent` is none of extend, hold (did you mean `extend`?)"),
+        (
+            5,
+            "missed = \"extent\"",
+            "5: `extent` is none of extend, hold, backfill, fail (did you mean `extend`?)",
+        ),
+        (
+            5,
+            "missed = \"backfill\"",
+            "5: the source `health` cannot be asked about the past, so nothing can be filled in (give its function the \
+             time it is asked about: `args = { from = \"$from\", to = \"$to\" }`, or use `missed = \"extend\"`)",
+        ),
     ]);
+}
+
+#[test]
+fn sources_that_take_a_range_can_be_asked_about_the_past() {
+    let ranged =
+        "health = { function = \"dashboard:health\", args = { to = \"$to\", from = \"$from\" } }";
+    let line = GOOD.lines().position(|line| line.starts_with("health = ")).unwrap();
+    let mut lines: Vec<&str> = GOOD.lines().collect();
+    (lines[line], lines[4]) = (ranged, "missed = \"backfill\"");
+    assert_eq!(all_mistakes(&lines.join("\n")), [""; 0]);
 }
 
 #[test]

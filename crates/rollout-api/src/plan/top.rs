@@ -92,7 +92,12 @@ impl Watch {
             watch.coverage_min = read;
         }
         watch.grace = table.duration_or("grace", watch.grace);
-        let words = [("extend", MissedPolicy::Extend), ("hold", MissedPolicy::Hold)];
+        let words = [
+            ("extend", MissedPolicy::Extend),
+            ("hold", MissedPolicy::Hold),
+            ("backfill", MissedPolicy::Backfill),
+            ("fail", MissedPolicy::Fail),
+        ];
         if let Some(read) = table.optional("missed").and_then(|node| node.word(&words)) {
             watch.missed = read;
         }

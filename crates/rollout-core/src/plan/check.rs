@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 
 use jiff::SignedDuration;
 
-use super::{ChecklistItem, Phase, Plan, PlanParts, Precondition, Proof, SmokeTest};
+use super::{ChecklistItem, MissedPolicy, Phase, Plan, PlanParts, Precondition, Proof, SmokeTest};
 use crate::criterion::{Bound, Criterion, Limit, Unit};
 use crate::id::FlagName;
 use crate::measurement::{FunctionCall, Probe, ProbeKind};
@@ -47,6 +47,7 @@ pub(super) fn violations(parts: &PlanParts) -> Vec<Violation> {
     let mut findings = Findings(Vec::new());
     names(parts, &mut findings);
     cadence(parts, &mut findings);
+    missed(parts, &mut findings);
     for (name, call) in &parts.sources {
         function(&format!("/sources/{name}/function"), call, &mut findings);
     }
@@ -124,6 +125,20 @@ fn cadence(parts: &PlanParts, findings: &mut Findings) {
     }
     if parts.grace < SignedDuration::ZERO || parts.grace > SignedDuration::from_hours(24) {
         findings.add("/watch/grace", "grace must lie between 0 and 24 hours");
+    }
+}
+
+/// Only what can be asked about the past can be filled in afterwards.
+fn missed(parts: &PlanParts, findings: &mut Findings) {
+    if parts.missed != MissedPolicy::Backfill {
+        return;
+    }
+    for source in parts.silent_about_ranges() {
+        findings.add_hinted(
+            "/watch/missed",
+            format!("the source `{source}` cannot be asked about the past, so nothing can be filled in"),
+            "give its function the time it is asked about: `args = { from = \"$from\", to = \"$to\" }`, or use `missed = \"extend\"`",
+        );
     }
 }
 

@@ -158,6 +158,11 @@ pub enum MissedPolicy {
     Extend,
     /// It is judged late, and the rollout is held until a person has seen it.
     Hold,
+    /// Its health sources are asked about the time that was missed; they must take `$from` and `$to` (see
+    /// [`FunctionCall::answers_for_a_range`]). What they cannot tell makes the window grow, as under `Extend`.
+    Backfill,
+    /// The phase is rolled back as soon as a checkpoint is later than the grace.
+    Fail,
 }
 
 /// Creates something and waits for its success.
@@ -265,6 +270,25 @@ impl Plan {
             .criteria
             .iter()
             .any(|criterion| criterion.target.is_some() && criterion.alert.is_some())
+    }
+}
+
+impl PlanParts {
+    /// True when every health source that is judged answers for a range of time, so that a reading can be taken of the past,
+    /// and none leaves a hole to the one before.
+    pub fn answers_for_ranges(&self) -> bool {
+        self.silent_about_ranges().next().is_none()
+    }
+
+    /// The judged sources that answer for one moment only.
+    pub(super) fn silent_about_ranges(&self) -> impl Iterator<Item = &str> {
+        let judged = |source: &str| {
+            self.criteria
+                .iter()
+                .any(|criterion| criterion.is_judged() && criterion.source == source)
+        };
+        let sources = self.sources.iter().filter(move |(source, _)| judged(source));
+        sources.filter(|(_, call)| !call.answers_for_a_range()).map(|(source, _)| source.as_str())
     }
 }
 

@@ -64,6 +64,7 @@ pub fn event_name(kind: &EventKind) -> &'static str {
         EventKind::SmokePassed => "smoke_passed",
         EventKind::SmokeFailed { .. } => "smoke_failed",
         EventKind::RolloutCompleted => "rollout_completed",
+        EventKind::GapBackfilled { .. } => "gap_backfilled",
     }
 }
 
@@ -94,6 +95,10 @@ pub(super) fn gap_words(cause: &GapCause) -> String {
         GapCause::Unreadable(reason) => format!("nothing could be read: {reason}"),
         GapCause::Drift => "a flag did not have the phase's value".to_string(),
         GapCause::Asleep => "readings came late; the machine was busy or asleep".to_string(),
+        GapCause::ClockJump => {
+            "the clock went forward by that much at once: it was set, or the machine slept"
+                .to_string()
+        }
     }
 }
 
@@ -151,6 +156,13 @@ impl Said<'_> {
             EventKind::GapRecorded { phase, from, to, cause } => {
                 let lasts = words(to.duration_since(*from));
                 format!("phase {phase}: nothing is known of {lasts}; {}", gap_words(cause))
+            }
+            EventKind::GapBackfilled { phase, from, to, cause } => {
+                let lasts = words(to.duration_since(*from));
+                let why = gap_words(cause);
+                format!(
+                    "phase {phase}: nobody looked for {lasts}; {why}; the sources told afterwards"
+                )
             }
             EventKind::CheckpointJudged { phase, offset, due, verdict } => {
                 let late = self.late(*due);

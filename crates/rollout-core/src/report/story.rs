@@ -291,6 +291,7 @@ fn places(before: &Rollout, kind: &EventKind) -> Vec<Place> {
         | EventKind::SmokeFailed { .. }
         | EventKind::RolloutCompleted => vec![Place::Closing],
         EventKind::GapRecorded { phase, .. }
+        | EventKind::GapBackfilled { phase, .. }
         | EventKind::CheckpointJudged { phase, .. }
         | EventKind::PhaseStarted { phase }
         | EventKind::PreflightPassed { phase }

@@ -6,7 +6,7 @@ use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::state::{
     Bake, Hold, Incident, PhaseState, Rollback, RollbackStage, Rollout, Slot, Smoke, Stage, Status,
@@ -45,6 +45,7 @@ impl Rollout {
             watch: Watch {
                 next_at: None,
                 observing: None,
+                asked_at: None,
                 failed: 0,
                 last: None,
                 flags: None,
@@ -67,7 +68,7 @@ impl Rollout {
         match &event.kind {
             EventKind::RolloutCreated { .. } => {}
             EventKind::EngineResumed { .. } => self.watch.resumed = true,
-            EventKind::ClockJumped { .. } => {}
+            EventKind::ClockJumped { by } => self.jump(*by),
             EventKind::BaselineStarted
             | EventKind::BaselinePassed
             | EventKind::FinalChecksStarted
@@ -76,26 +77,15 @@ impl Rollout {
             | EventKind::AbortOrdered
             | EventKind::RolloutAborted => self.evolve_status(at, &event.kind),
             EventKind::ReadingStarted { purpose } => {
-                self.watch.observing = Some((self.seq, *purpose))
+                self.watch.observing = Some((self.seq, *purpose));
+                self.watch.asked_at = Some(at);
             }
             EventKind::ReadingTaken { purpose, reading } => {
                 self.evolve_reading(at, *purpose, reading)
             }
-            EventKind::GapRecorded { phase, from, to, cause: _ } => {
-                let policy = self.plan.missed;
-                if let Some(bake) = &mut self.phase_mut(*phase).bake {
-                    bake.add_gap(*from, *to, policy);
-                }
-            }
-            EventKind::CheckpointJudged { phase, offset, verdict, due: _ } => {
-                let bake = self.phase_mut(*phase).bake.as_mut();
-                let mut checkpoints = bake.into_iter().flat_map(|bake| &mut bake.checkpoints);
-                if let Some(checkpoint) =
-                    checkpoints.find(|checkpoint| checkpoint.offset == *offset)
-                {
-                    checkpoint.judged = Some((at, *verdict));
-                }
-            }
+            EventKind::GapRecorded { phase, .. }
+            | EventKind::GapBackfilled { phase, .. }
+            | EventKind::CheckpointJudged { phase, .. } => self.evolve_window(*phase, event),
             EventKind::DriftSeen { .. } => {}
             EventKind::Held { hold } => self.hold(event, hold),
             EventKind::Released { hold } => self.release(at, hold),
@@ -166,13 +156,63 @@ impl Rollout {
         self.holds.clear();
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "`evolve` sends only these kinds here")]
+    fn evolve_window(&mut self, phase: PhaseNumber, event: &Event) {
+        let policy = self.plan.missed;
+        let Some(bake) = &mut self.phase_mut(phase).bake else { return };
+        match &event.kind {
+            EventKind::GapRecorded { from, to, .. } => bake.add_gap(*from, *to, policy),
+            EventKind::GapBackfilled { .. } => bake.forget_trouble(),
+            EventKind::CheckpointJudged { offset, verdict, .. } => {
+                let mut checkpoints = bake.checkpoints.iter_mut();
+                if let Some(checkpoint) =
+                    checkpoints.find(|checkpoint| checkpoint.offset == *offset)
+                {
+                    checkpoint.judged = Some((event.at, *verdict));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Time that the wall clock skipped has not been seen by anybody.
+    fn jump(&mut self, by: SignedDuration) {
+        let baking = self.baking().map(|(number, _)| number).filter(|_| by.is_positive());
+        if let Some(bake) = baking.and_then(|number| self.phase_mut(number).bake.as_mut()) {
+            bake.jumped = bake.jumped.saturating_add(by);
+        }
+    }
+
+    /// Up to which moment a reading speaks: where its sources answer for a range of time, to the end of that range.
+    pub(super) fn speaks_for(&self, now: Timestamp, purpose: Purpose) -> Timestamp {
+        match purpose {
+            Purpose::Backfill(to) => to,
+            Purpose::Baseline
+            | Purpose::Preflight(_)
+            | Purpose::Verification(_)
+            | Purpose::Check
+            | Purpose::Recovery
+            | Purpose::Final
+            | Purpose::Smoke => {
+                let asked = self.watch.asked_at.filter(|_| self.plan.answers_for_ranges());
+                asked.unwrap_or(now)
+            }
+        }
+    }
+
     fn evolve_reading(&mut self, at: Timestamp, purpose: Purpose, reading: &JudgedReading) {
         self.watch.observing = None;
+        let moment = self.speaks_for(at, purpose);
+        if let (Purpose::Backfill(to), Some((number, _))) = (purpose, self.baking())
+            && let Some(bake) = &mut self.phase_mut(number).bake
+        {
+            bake.looked_back = Some(to);
+        }
         let seen = reading.is_seeing();
         self.watch.failed = if seen { 0 } else { self.watch.failed.saturating_add(1) };
         let shown = self.baking().map(|(number, _)| number).filter(|_| self.shows_phase(reading));
         if let Some(bake) = shown.and_then(|number| self.phase_mut(number).bake.as_mut()) {
-            bake.add_observed(at);
+            bake.add_observed(moment);
         } else if let Some((number, _)) = self.baking()
             && reading.flags.is_ok()
             && !self.flags_are_on(number, reading)
@@ -206,6 +246,10 @@ impl Rollout {
     /// When to look next, after a reading at `at`.
     fn next_reading_after(&self, at: Timestamp, purpose: Purpose, seen: bool) -> Timestamp {
         let cadence = &self.plan.cadence;
+        if matches!(purpose, Purpose::Backfill(_)) || self.looks_back_to(at).is_some() {
+            // The next missed moment, or the present.
+            return at;
+        }
         if let Some((_, bake)) = self.baking() {
             let every = cadence.interval_at(at.duration_since(bake.started_at));
             let dues =
@@ -238,7 +282,8 @@ impl Rollout {
             | Purpose::Check
             | Purpose::Recovery
             | Purpose::Final
-            | Purpose::Smoke => every,
+            | Purpose::Smoke
+            | Purpose::Backfill(_) => every,
         };
         saturating_add(at, again)
     }

@@ -7,6 +7,7 @@ use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 
+use super::readings::Told;
 use super::state::{Rollout, Stage, Status};
 use super::step::Step;
 use crate::event::{EventKind, HoldReason, HowCompleted, RollbackCause};
@@ -233,7 +234,7 @@ impl Step {
         if let Some(hold) = self.state.holds.iter().find(|hold| !waivable(&hold.reason)) {
             return Err(Refusal::NotNow(format!("the rollout is held: {}", hold.reason.words())));
         }
-        self.close_gap();
+        self.close_gap(self.now, Told::Never);
         let current = self.state.current().filter(|_| self.state.status == Status::Running);
         let in_window = current.and_then(|number| {
             let state = &self.state.phases[number.index()];

@@ -5,14 +5,15 @@ use alloc::collections::BTreeMap;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
-use super::state::{PhaseState, Rollout, SlotUse, Smoke, Stage, Status};
+use super::state::{Bake, Checkpoint, PhaseState, Rollout, SlotUse, Smoke, Stage, Status};
+use crate::cadence::{saturating_add, saturating_sub};
 use crate::effect::{Effect, MetricQuery, Observation, PendingEffect, SourceQuery, WritePurpose};
 use crate::event::HoldReason;
 use crate::id::{FlagName, Seq};
 use crate::measurement::{Expectation, Probe, ProbeKind, Purpose, Scalar};
-use crate::plan::{Phase, Proof};
+use crate::plan::{MissedPolicy, Phase, Proof};
 
 impl Rollout {
     /// The effects this state still needs, with stable keys. Same answer before and after a crash.
@@ -36,7 +37,37 @@ impl Rollout {
         let start = (self.status == Status::Scheduled).then_some(self.start_at);
         let reading = self.watch.next_at.filter(|_| self.watch.observing.is_none());
         let retry = self.slot.retry_at.filter(|_| self.may_retry());
-        [start, reading, retry, self.gate_deadline()].into_iter().flatten().min()
+        let missed = self.overdue_from().map(|(_, at)| at);
+        [start, reading, retry, self.gate_deadline(), missed].into_iter().flatten().min()
+    }
+
+    /// Under `missed = "fail"`: the first open checkpoint of the running window, and when it counts as missed.
+    pub(super) fn overdue_from(&self) -> Option<(&Checkpoint, Timestamp)> {
+        let fails = self.plan.missed == MissedPolicy::Fail && self.rollback.is_none();
+        let (_, bake) = self.baking().filter(|_| fails)?;
+        let open = bake.checkpoints.iter().find(|checkpoint| checkpoint.judged.is_none())?;
+        Some((open, saturating_add(open.due, self.plan.grace)))
+    }
+
+    /// The next missed checkpoint that the health sources are to be asked about. The present comes first: only once it was
+    /// seen again is there time to look back.
+    pub(super) fn looks_back_to(&self, now: Timestamp) -> Option<Timestamp> {
+        let (_, bake) = self.baking().filter(|_| self.watch.failed == 0)?;
+        let open = bake.checkpoints.iter().filter(|checkpoint| checkpoint.judged.is_none());
+        let mut missed = open.filter(|checkpoint| self.may_look_back(bake, checkpoint.due, now));
+        missed.next().map(|checkpoint| checkpoint.due).filter(|due| *due <= bake.covered_until)
+    }
+
+    /// True for a moment that was missed and that the sources have not been asked about yet.
+    pub(super) fn may_look_back(&self, bake: &Bake, due: Timestamp, now: Timestamp) -> bool {
+        self.plan.missed == MissedPolicy::Backfill
+            && self.is_late(due, now)
+            && bake.looked_back.is_none_or(|tried| due > tried)
+    }
+
+    /// True when a checkpoint that was due then is settled later than the grace.
+    pub(super) fn is_late(&self, due: Timestamp, now: Timestamp) -> bool {
+        now.duration_since(due) > self.plan.grace
     }
 
     /// True when the effect in the slot may be tried again: an enabling waits for a hold to end, a rollback never does.
@@ -92,7 +123,7 @@ impl Rollout {
     fn observation(&self, purpose: Purpose) -> Observation {
         Observation {
             flags: self.plan.flags(),
-            sources: self.source_queries(),
+            sources: self.source_queries(purpose),
             probes: self.probes(purpose),
             bindings: match &self.smoke {
                 Smoke::Waiting { id, .. } => BTreeMap::from([("$id".to_string(), id.clone())]),
@@ -103,7 +134,20 @@ impl Rollout {
         }
     }
 
-    fn source_queries(&self) -> Vec<SourceQuery> {
+    /// The range of time that a reading asks about: since the last one that showed the phase, and one interval at least.
+    fn range(&self, purpose: Purpose) -> (Timestamp, Timestamp) {
+        let to = self.speaks_for(self.watch.asked_at.unwrap_or(self.last_at), purpose);
+        let elapsed = |bake: &Bake| to.duration_since(bake.started_at).max(SignedDuration::ZERO);
+        let baking = self.baking().map(|(_, bake)| bake);
+        let every = baking
+            .map_or(self.plan.cadence.idle(), |bake| self.plan.cadence.interval_at(elapsed(bake)));
+        let one_interval = saturating_sub(to, every);
+        let from = baking.map_or(one_interval, |bake| bake.covered_until.min(one_interval));
+        (from, to)
+    }
+
+    fn source_queries(&self, purpose: Purpose) -> Vec<SourceQuery> {
+        let (from, to) = self.range(purpose);
         let queries = self.plan.sources.iter().map(|(source, call)| {
             let wanted = self.plan.criteria.iter().filter(|criterion| criterion.source == *source);
             let metrics = wanted.map(|criterion| MetricQuery {
@@ -111,7 +155,8 @@ impl Rollout {
                 pointer: criterion.pointer.clone(),
                 unit: criterion.unit,
             });
-            SourceQuery { source: source.clone(), call: call.clone(), metrics: metrics.collect() }
+            let call = call.about(from, to);
+            SourceQuery { source: source.clone(), call, metrics: metrics.collect() }
         });
         queries.filter(|query| !query.metrics.is_empty()).collect()
     }
@@ -126,7 +171,7 @@ impl Rollout {
             }
             Purpose::Final => Some(self.final_probes()),
             Purpose::Smoke => Some(self.smoke_probe().into_iter().collect()),
-            Purpose::Baseline | Purpose::Check | Purpose::Recovery => None,
+            Purpose::Baseline | Purpose::Check | Purpose::Recovery | Purpose::Backfill(_) => None,
         }
         .unwrap_or_default()
     }

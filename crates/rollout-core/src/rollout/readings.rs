@@ -8,10 +8,12 @@ use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 
+use jiff::Timestamp;
+
 use super::state::{RollbackStage, Rollout, Smoke, Stage, Status};
 use super::step::Step;
 use super::{GAP_INTERVALS, VERIFICATION_TRIES_MAX};
-use crate::cadence::saturating_add;
+use crate::cadence::{saturating_add, saturating_sub};
 use crate::criterion::{Criterion, Verdict};
 use crate::effect::{Fault, FaultClass};
 use crate::event::{EventKind, GapCause, HoldReason, RollbackCause};
@@ -30,10 +32,20 @@ enum Expected<'a> {
     Any,
 }
 
+/// Whether anybody tells about a stretch of time in which nobody looked.
+#[derive(Clone, Copy)]
+pub(super) enum Told {
+    /// The health sources did, by the reading that ends it.
+    Afterwards,
+    /// Nobody does.
+    Never,
+}
+
 impl Step {
     pub(super) fn reading_ended(&mut self, purpose: Purpose, reading: Reading) {
         let reading = judge(&self.state.plan, reading);
-        self.record_gap(&reading);
+        let moment = self.state.speaks_for(self.now, purpose);
+        self.record_gap(&reading, moment);
         self.emit(EventKind::ReadingTaken {
             purpose,
             reading: alloc::boxed::Box::new(reading.clone()),
@@ -45,7 +57,7 @@ impl Step {
             return;
         }
         self.tell_drift(&reading);
-        self.judge_checkpoints(&reading);
+        self.judge_checkpoints(&reading, purpose);
         match purpose {
             Purpose::Baseline => self.baseline(&reading),
             Purpose::Preflight(number) => self.preflight(number, &reading),
@@ -53,36 +65,51 @@ impl Step {
             Purpose::Recovery => self.recovery(&reading),
             Purpose::Final => self.final_reading(&reading),
             Purpose::Smoke => self.smoke_reading(&reading),
-            Purpose::Check => {}
+            Purpose::Check | Purpose::Backfill(_) => {}
         }
     }
 
     /// Before a reading is recorded: what lies between it and the last one that showed the phase.
-    fn record_gap(&mut self, reading: &JudgedReading) {
+    fn record_gap(&mut self, reading: &JudgedReading, moment: Timestamp) {
+        let ranges = self.state.plan.missed == MissedPolicy::Backfill
+            && self.state.plan.answers_for_ranges();
         if self.state.shows_phase(reading) {
-            self.close_gap();
+            self.close_gap(moment, if ranges { Told::Afterwards } else { Told::Never });
         }
     }
 
     /// Records what has not been seen of the running window up to now, where it is long enough to tell: a reading speaks for
     /// the time since the one before, unless that is more than two intervals, or a flag was seen off in between. Then nothing
-    /// is known of all of it.
-    pub(super) fn close_gap(&mut self) {
+    /// is known of all of it. Time that only the wall clock skipped is no time between two readings, and never seen.
+    pub(super) fn close_gap(&mut self, to: Timestamp, told: Told) {
         let Some((phase, bake)) = self.state.baking() else { return };
-        let (from, to) = (bake.covered_until, self.now);
-        let short = to.duration_since(from) <= self.interval_at(from).saturating_mul(GAP_INTERVALS);
-        if (short && !bake.drifted) || to <= from {
+        let (from, drifted, stretch) =
+            (bake.covered_until, bake.drifted, to.duration_since(bake.covered_until));
+        if !stretch.is_positive() {
+            return;
+        }
+        let jumped = bake.jumped.min(stretch);
+        let passed = stretch - jumped;
+        if passed <= self.interval_at(from).saturating_mul(GAP_INTERVALS) && !drifted {
+            if jumped.is_positive() {
+                let from = saturating_sub(to, jumped);
+                self.emit(EventKind::GapRecorded { phase, from, to, cause: GapCause::ClockJump });
+            }
             return;
         }
         let last = self.state.watch.last.as_ref().map(|(_, _, reading)| reading);
         let last_in_vain = last.filter(|last| !self.state.shows_phase(last));
         let cause = match last_in_vain {
-            _ if bake.drifted => GapCause::Drift,
+            _ if drifted => GapCause::Drift,
             Some(last) => last.trouble().map_or(GapCause::Drift, GapCause::Unreadable),
             None if self.state.watch.resumed => GapCause::EngineDown,
             None => GapCause::Asleep,
         };
-        self.emit(EventKind::GapRecorded { phase, from, to, cause });
+        // Sources tell how the system did, not whether its flags were on.
+        self.emit(match told {
+            Told::Afterwards if !drifted => EventKind::GapBackfilled { phase, from, to, cause },
+            Told::Afterwards | Told::Never => EventKind::GapRecorded { phase, from, to, cause },
+        });
     }
 
     /// Starts the rollback of a breach. True when one was started.
@@ -149,20 +176,28 @@ impl Step {
         true
     }
 
-    /// Settles every checkpoint that is due, by this reading and once and for all.
-    fn judge_checkpoints(&mut self, reading: &JudgedReading) {
+    /// Settles every checkpoint that was due by the moment for which this reading speaks, once and for all.
+    /// One that was missed is left to a look back, where the plan wants that; if that shows nothing, to the next reading.
+    fn judge_checkpoints(&mut self, reading: &JudgedReading, purpose: Purpose) {
         if !self.state.shows_phase(reading) {
             return;
         }
         let Some((phase, bake)) = self.state.baking() else { return };
-        let open = bake
-            .checkpoints
-            .iter()
-            .filter(|checkpoint| checkpoint.judged.is_none() && checkpoint.due <= self.now);
+        let moment = self.state.speaks_for(self.now, purpose);
+        let looks_back = matches!(purpose, Purpose::Backfill(_));
+        let open = bake.checkpoints.iter().filter(|checkpoint| {
+            checkpoint.judged.is_none()
+                && checkpoint.due <= moment
+                && (looks_back || !self.state.may_look_back(bake, checkpoint.due, self.now))
+        });
         let due: Vec<_> = open.map(|checkpoint| (checkpoint.offset, checkpoint.due)).collect();
         for (offset, due) in due {
+            let late = self.is_late(due);
+            if late && self.state.plan.missed == MissedPolicy::Fail {
+                // It was missed, whatever is seen now; `fail_missed` rolls the phase back.
+                return;
+            }
             self.emit(EventKind::CheckpointJudged { phase, offset, due, verdict: reading.verdict });
-            let late = self.now.duration_since(due) > self.state.plan.grace;
             if late && self.state.plan.missed == MissedPolicy::Hold {
                 self.hold(HoldReason::Missed { phase, offset });
             }
@@ -232,7 +267,7 @@ impl Step {
         let all_met = reading.probes.iter().all(|answer| answer.state == ProbeState::Met);
         if all_met && reading.verdict.is_observed() {
             self.emit(EventKind::BakeStarted { phase });
-            self.judge_checkpoints(reading);
+            self.judge_checkpoints(reading, Purpose::Verification(phase));
         }
     }
 

@@ -129,6 +129,10 @@ pub struct Bake {
     pub covered_until: Timestamp,
     /// Whether a flag was seen with another value since `covered_until`.
     pub drifted: bool,
+    /// By how much the wall clock went forward since `covered_until` without that time having passed.
+    pub jumped: SignedDuration,
+    /// The last missed moment that the sources were asked about, whatever they said.
+    pub looked_back: Option<Timestamp>,
     /// The checkpoints, in order.
     pub checkpoints: Vec<Checkpoint>,
 }
@@ -164,6 +168,8 @@ pub struct Watch {
     pub next_at: Option<Timestamp>,
     /// The reading under way.
     pub observing: Option<(Seq, Purpose)>,
+    /// When the last reading was asked for.
+    pub asked_at: Option<Timestamp>,
     /// Readings in a row that showed nothing.
     pub failed: u32,
     /// The last reading, whatever it showed.
@@ -515,6 +521,8 @@ impl Bake {
             unobserved: SignedDuration::ZERO,
             covered_until: started_at,
             drifted: false,
+            jumped: SignedDuration::ZERO,
+            looked_back: None,
             checkpoints: phase.checkpoints.iter().map(checkpoint).collect(),
         }
     }
@@ -536,14 +544,24 @@ impl Bake {
     }
 
     pub(super) fn add_gap(&mut self, from: Timestamp, to: Timestamp, policy: MissedPolicy) {
+        // A gap at the end of a stretch: what comes before it was seen.
+        self.add_observed(from);
         let gap = to.duration_since(from).max(SignedDuration::ZERO);
         self.unobserved = self.unobserved.saturating_add(gap);
-        self.drifted = false;
+        self.forget_trouble();
         self.covered_until = self.covered_until.max(to);
         match policy {
-            MissedPolicy::Extend => self.extension = self.extension.saturating_add(gap),
-            MissedPolicy::Hold => {}
+            MissedPolicy::Extend | MissedPolicy::Backfill => {
+                self.extension = self.extension.saturating_add(gap)
+            }
+            MissedPolicy::Hold | MissedPolicy::Fail => {}
         }
+    }
+
+    /// What happened since `covered_until` was settled.
+    pub(super) fn forget_trouble(&mut self) {
+        self.drifted = false;
+        self.jumped = SignedDuration::ZERO;
     }
 
     pub(super) fn add_observed(&mut self, at: Timestamp) {

@@ -5,16 +5,19 @@
 
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
+use alloc::vec;
 use alloc::vec::Vec;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::readings::Told;
 use super::state::{Rollout, Smoke, Stage, Status};
 use super::{GAP_INTERVALS, PREFLIGHT_VALID};
 use crate::cadence::saturating_add;
 use crate::event::{Event, EventKind, HoldReason, HowCompleted, RollbackCause};
 use crate::id::{FlagName, IncidentNumber, PhaseNumber};
 use crate::input::{Actor, Input, Rejection};
+use crate::measurement::Purpose;
 
 /// Most automatic events of one decision: a whole plan of skipped phases fits, an endless loop does not.
 const ADVANCES_MAX: usize = 1_000;
@@ -43,6 +46,7 @@ impl Step {
             Input::EngineResumed { last_seen } => self.engine_resumed(last_seen),
             Input::ClockJumped { by } => self.clock_jumped(by),
         }
+        self.fail_missed();
         self.advance();
         Ok(self.events)
     }
@@ -124,7 +128,7 @@ impl Step {
         by: Option<(&str, &str)>,
     ) {
         if self.state.baking().is_some_and(|(number, _)| phases.contains(&number)) {
-            self.close_gap();
+            self.close_gap(self.now, Told::Never);
         }
         // What was asked about a window that is now given up needs no answer any more.
         self.release(|reason| match reason {
@@ -183,7 +187,29 @@ impl Step {
         }
         let due =
             state.watch.observing.is_none() && state.watch.next_at.is_some_and(|at| at <= self.now);
-        due.then(|| EventKind::ReadingStarted { purpose: state.purpose() })
+        due.then(|| EventKind::ReadingStarted {
+            purpose: self.look_back().map_or_else(|| state.purpose(), Purpose::Backfill),
+        })
+    }
+
+    /// The next missed moment to look back to, when nothing of the present is asked.
+    fn look_back(&self) -> Option<Timestamp> {
+        let idle = self.state.purpose() == Purpose::Check;
+        self.state.looks_back_to(self.now).filter(|_| idle)
+    }
+
+    /// True when a checkpoint that was due then is settled later than the grace.
+    pub(super) fn is_late(&self, due: Timestamp) -> bool {
+        self.state.is_late(due, self.now)
+    }
+
+    /// Under `missed = "fail"`, a checkpoint that nobody settled in time rolls its phase back.
+    fn fail_missed(&mut self) {
+        let Some((checkpoint, missed_at)) = self.state.overdue_from() else { return };
+        let cause = RollbackCause::Missed { offset: checkpoint.offset, due: checkpoint.due };
+        if let Some((phase, _)) = self.state.baking().filter(|_| missed_at <= self.now) {
+            self.roll_back(vec![phase], cause, None);
+        }
     }
 
     fn retry_due(&self) -> Option<EventKind> {

@@ -221,6 +221,7 @@ impl Purpose {
             Self::Recovery => "read-back after rollback".to_string(),
             Self::Final => "final checks".to_string(),
             Self::Smoke => "smoke test".to_string(),
+            Self::Backfill(to) => format!("look back to {to:.0}"),
         }
     }
 }

@@ -141,6 +141,16 @@ fn smoke() -> SmokeTest {
     }
 }
 
+/// Health sources that are asked about a range of time.
+pub(super) fn ranged(parts: &mut PlanParts) {
+    let call = FunctionCall {
+        path: "dashboard:health".into(),
+        args: r#"{"from":"$from","to":"$to"}"#.into(),
+    };
+    parts.sources.insert("health".into(), call);
+    parts.missed = MissedPolicy::Backfill;
+}
+
 pub(super) fn plan() -> Plan {
     Plan::try_new(parts()).unwrap()
 }

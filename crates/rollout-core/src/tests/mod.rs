@@ -7,4 +7,5 @@ mod model;
 mod random;
 mod scenarios;
 mod table;
+mod time;
 mod world;

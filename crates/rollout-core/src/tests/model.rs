@@ -138,6 +138,7 @@ impl Model {
             | EventKind::ReadingStarted { .. }
             | EventKind::ReadingTaken { .. }
             | EventKind::GapRecorded { .. }
+            | EventKind::GapBackfilled { .. }
             | EventKind::ChangeWindowFound { .. }
             | EventKind::EffectFailed { .. }
             | EventKind::EffectRetried

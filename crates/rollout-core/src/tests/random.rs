@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use jiff::SignedDuration;
 use proptest::prelude::*;
 
-use super::fixtures::{flag, hours, minutes, parts};
+use super::fixtures::{flag, hours, minutes, parts, ranged};
 use super::world::{Link, World};
 use crate::{
     Command, EventKind, HoldReason, IncidentNumber, Input, Measured, MissedPolicy, PhaseNumber,
@@ -178,6 +178,15 @@ impl World {
     }
 }
 
+fn missed() -> impl Strategy<Value = MissedPolicy> {
+    prop::sample::select(vec![
+        MissedPolicy::Extend,
+        MissedPolicy::Hold,
+        MissedPolicy::Backfill,
+        MissedPolicy::Fail,
+    ])
+}
+
 fn final_flags_fit(world: &World) {
     for (number, phase) in world.rollout.plan().numbered() {
         let stage = world.rollout.phases()[number.index()].stage;
@@ -192,9 +201,12 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 256, max_shrink_iters: 2_000, ..ProptestConfig::default() })]
 
     #[test]
-    fn invariants_hold_in_any_script(acts in prop::collection::vec(act(), 1..80), extend in any::<bool>()) {
-        let missed = if extend { MissedPolicy::Extend } else { MissedPolicy::Hold };
-        let mut world = World::new(Plan::try_new(PlanParts { missed, ..parts() }).unwrap());
+    fn invariants_hold_in_any_script(acts in prop::collection::vec(act(), 1..80), missed in missed()) {
+        let mut drawn = PlanParts { missed, ..parts() };
+        if missed == MissedPolicy::Backfill {
+            ranged(&mut drawn);
+        }
+        let mut world = World::new(Plan::try_new(drawn).unwrap());
         // What somebody else changes after the last look is nobody's promise.
         let drifts = acts.iter().any(|act| matches!(act, Act::Drift(_)));
         for act in acts {

@@ -35,6 +35,8 @@ pub(super) struct World {
     pub(super) journal: Vec<Event>,
     pub(super) env: BTreeMap<FlagName, String>,
     pub(super) errors: Measured,
+    /// Error rates of stretches of time, for sources that are asked about a range: the worst one that the range touches.
+    pub(super) history: Vec<(Timestamp, Timestamp, Measured)>,
     pub(super) mode: String,
     pub(super) task: String,
     pub(super) link: Link,
@@ -69,6 +71,7 @@ impl World {
             journal: vec![event],
             env: BTreeMap::new(),
             errors: Measured::Number(0.4),
+            history: Vec::new(),
             mode: "workflow".into(),
             task: "success".into(),
             link: Link::Up,
@@ -207,6 +210,20 @@ impl World {
         (wrote, already)
     }
 
+    /// The error rate, of the range that the arguments name where they do: `{"from":1,"to":2}`.
+    fn errors_of(&self, args: &str) -> Measured {
+        let numbers: Vec<i64> = args
+            .split(|c: char| !c.is_ascii_digit())
+            .filter_map(|part| part.parse().ok())
+            .collect();
+        let [from, to] = numbers[..] else { return self.errors.clone() };
+        let [from, to] = [from, to].map(|ms| Timestamp::from_millisecond(ms).unwrap());
+        let now = self.now.max(self.rollout.last_at());
+        assert!(from < to && to <= now, "asked about {from} to {to} at {now}");
+        let touched = self.history.iter().filter(|(begin, end, _)| *begin < to && from < *end);
+        touched.map(|(_, _, errors)| errors.clone()).next().unwrap_or_else(|| self.errors.clone())
+    }
+
     fn read(&self, wanted: &Observation) -> Reading {
         let failure = match self.link {
             Link::Up | Link::AnswersLost => None,
@@ -214,12 +231,15 @@ impl World {
             Link::Refused => Some(Fault::new(FaultClass::Permanent, None, "BadAdminKey")),
         };
         let flags = wanted.flags.iter().map(|flag| (flag.clone(), self.env.get(flag).cloned()));
-        let metrics = wanted.sources.iter().flat_map(|source| &source.metrics);
-        let measurements = metrics.map(|metric| Measurement {
+        let metrics = wanted
+            .sources
+            .iter()
+            .flat_map(|source| source.metrics.iter().map(move |metric| (source, metric)));
+        let measurements = metrics.map(|(source, metric)| Measurement {
             criterion: metric.criterion.clone(),
             measured: match (&failure, metric.criterion.as_str()) {
                 (Some(fault), _) => Measured::Failed(fault.reason.clone()),
-                (None, "errors") => self.errors.clone(),
+                (None, "errors") => self.errors_of(&source.call.args),
                 (None, _) => Measured::Number(0.0),
             },
         });

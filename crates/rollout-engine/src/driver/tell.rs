@@ -23,6 +23,7 @@ pub(super) fn tell(rollout: &Rollout, entry: &Entry) {
         | EventKind::PhaseCompleted { .. }
         | EventKind::PhaseSkipped { .. }
         | EventKind::GapRecorded { .. }
+        | EventKind::GapBackfilled { .. }
         | EventKind::FlagsRestored { .. }
         | EventKind::RollbackFinished
         | EventKind::IncidentResolved { .. }

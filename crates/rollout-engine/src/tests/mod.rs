@@ -3,6 +3,7 @@
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "a script picks the few events it is about")]
 
+mod clocks;
 mod deployment;
 mod run;
 mod scenarios;

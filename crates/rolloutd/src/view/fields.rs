@@ -20,7 +20,8 @@ pub(super) fn fields(kind: &EventKind, plan: &Plan) -> Value {
         EventKind::ClockJumped { by } => json!({ "by_secs": by.as_secs() }),
         EventKind::ReadingStarted { purpose } => json!({ "purpose": purpose.words() }),
         EventKind::ReadingTaken { purpose, reading } => reading_taken(*purpose, reading),
-        EventKind::GapRecorded { from, to, cause, .. } => {
+        EventKind::GapRecorded { from, to, cause, .. }
+        | EventKind::GapBackfilled { from, to, cause, .. } => {
             json!({ "from": moment(*from), "to": moment(*to), "cause": gap_cause(cause) })
         }
         EventKind::CheckpointJudged { offset: at, due, verdict, .. } => {
@@ -143,6 +144,7 @@ fn gap_cause(cause: &GapCause) -> Value {
         GapCause::Unreadable(reason) => json!({ "kind": "unreadable", "reason": reason }),
         GapCause::Drift => json!({ "kind": "drift" }),
         GapCause::Asleep => json!({ "kind": "asleep" }),
+        GapCause::ClockJump => json!({ "kind": "clock_jump" }),
     }
 }
 

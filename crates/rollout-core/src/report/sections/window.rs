@@ -9,13 +9,13 @@ use jiff::{SignedDuration, Timestamp};
 use super::super::Log;
 use super::super::markdown::{Page, Table, inline};
 use super::super::sentence::gap_words;
-use super::super::story::{Attempt, Chapter, pick, reading};
+use super::super::story::{Attempt, Chapter, reading};
 use super::super::time::words;
 use super::health;
 use crate::cadence::saturating_add;
 use crate::criterion::Verdict;
-use crate::event::{EventKind, HowCompleted};
-use crate::measurement::JudgedReading;
+use crate::event::{EventKind, GapCause, HowCompleted, RollbackCause};
+use crate::measurement::{JudgedReading, Purpose};
 use crate::rollout::offset_label;
 
 pub(super) fn write(page: &mut Page, log: &Log<'_>, attempt: &Attempt<'_>) {
@@ -41,6 +41,8 @@ struct Settled<'a> {
     at: Timestamp,
     verdict: Verdict,
     reading: Option<&'a JudgedReading>,
+    /// Whether the sources were asked about a moment that was missed.
+    looked_back: bool,
 }
 
 fn checkpoints(
@@ -62,7 +64,7 @@ fn checkpoints(
         });
         let (time, status) = match &settled {
             Some(settled) => (log.times.stamp(settled.at), judged_words(log, settled, due)),
-            None => (String::new(), open_words(log, attempt, due)),
+            None => (String::new(), open_words(log, attempt, *offset, due)),
         };
         let cells = [offset_label(*offset), time].into_iter().chain(values);
         table.row(cells.chain([status]));
@@ -78,29 +80,33 @@ fn settled<'a>(
     due: Timestamp,
 ) -> Option<Settled<'a>> {
     let any = reading(|_| true);
-    let (mut latest, mut at_breach) = (None, None);
+    let (mut latest, mut at_breach, mut looked_back) = (None, None, false);
     for event in &attempt.chapter.0 {
+        if let EventKind::ReadingTaken { purpose, .. } = &event.kind {
+            looked_back = matches!(purpose, Purpose::Backfill(_));
+        }
         if let Some(reading) = any(&event.kind) {
             latest = Some(reading);
         }
         if let EventKind::CheckpointJudged { offset: judged, verdict, .. } = &event.kind
             && *judged == offset
         {
-            return Some(Settled { at: event.at, verdict: *verdict, reading: latest });
+            return Some(Settled { at: event.at, verdict: *verdict, reading: latest, looked_back });
         }
         if let EventKind::RollbackStarted { .. } = &event.kind
             && at_breach.is_none()
         {
-            at_breach = Some((event.at, latest));
+            at_breach = Some((event.at, latest, looked_back));
         }
     }
-    let (at, reading) = at_breach?;
+    let (at, reading, looked_back) = at_breach?;
     let breached = reading.is_some_and(|reading| reading.verdict == Verdict::Breach);
     let in_window = window.0.last().is_some_and(|last| last.at == at) && is_open_ended(attempt);
     (breached && in_window && due <= at).then_some(Settled {
         at,
         verdict: Verdict::Breach,
         reading,
+        looked_back,
     })
 }
 
@@ -115,14 +121,28 @@ fn is_open_ended(attempt: &Attempt<'_>) -> bool {
 fn judged_words(log: &Log<'_>, settled: &Settled<'_>, due: Timestamp) -> String {
     let late = settled.at.duration_since(due);
     let verdict = health::verdict(settled.verdict);
-    match late > log.story.plan.grace {
-        true => format!("{verdict}, late by {}", words(late)),
-        false => verdict,
+    match (settled.looked_back, late > log.story.plan.grace) {
+        (true, _) => format!("{verdict}, told by the sources {} later", words(late)),
+        (false, true) => format!("{verdict}, late by {}", words(late)),
+        (false, false) => verdict,
     }
 }
 
-fn open_words(log: &Log<'_>, attempt: &Attempt<'_>, due: Timestamp) -> String {
+fn open_words(
+    log: &Log<'_>,
+    attempt: &Attempt<'_>,
+    offset: SignedDuration,
+    due: Timestamp,
+) -> String {
     let at = log.times.stamp(due);
+    let missed = |kind: &EventKind| {
+        let EventKind::RollbackStarted { cause, .. } = kind else { return None };
+        let RollbackCause::Missed { offset: missed, .. } = cause else { return None };
+        (*missed == offset).then_some(())
+    };
+    if attempt.chapter.first(missed).is_some() {
+        return format!("❌ missed (due {at})");
+    }
     let promoted = attempt.chapter.first(promoted).is_some();
     let over = attempt.rollback_at().is_some();
     match (promoted, over) {
@@ -187,14 +207,19 @@ fn window_end(log: &Log<'_>, attempt: &Attempt<'_>, planned: Timestamp) -> Strin
 }
 
 fn gaps(log: &Log<'_>, window: &Chapter<'_>) -> Vec<String> {
-    let gaps =
-        window.all(pick!(EventKind::GapRecorded { from, to, cause, .. } => (from, to, cause)));
-    let told = gaps.map(|(_, (from, to, cause))| {
+    let line = |from: &Timestamp, to: &Timestamp, cause: &GapCause, afterwards: &str| {
         let (begin, end) = (log.times.stamp(*from), log.times.stamp(*to));
         let lasted = words(to.duration_since(*from));
-        format!("From {begin} to {end} ({lasted}): {}", inline(&gap_words(cause)))
+        format!("From {begin} to {end} ({lasted}): {}{afterwards}", inline(&gap_words(cause)))
+    };
+    let lines = window.0.iter().filter_map(|event| {
+        if let EventKind::GapRecorded { from, to, cause, .. } = &event.kind {
+            return Some(line(from, to, cause, ""));
+        }
+        let EventKind::GapBackfilled { from, to, cause, .. } = &event.kind else { return None };
+        Some(line(from, to, cause, "; the sources told about it afterwards"))
     });
-    told.collect()
+    lines.collect()
 }
 
 fn no_gaps(attempt: &Attempt<'_>) -> &'static str {

@@ -78,6 +78,8 @@ mirror! {
         SmokePassed,
         SmokeFailed { why: String },
         RolloutCompleted,
+        // From here on: version 2.
+        GapBackfilled { phase: u8, from: Moment, to: Moment, cause: GapCauseV1 },
     }
 }
 
@@ -87,6 +89,8 @@ mirror! {
         Unreadable(reason: String),
         Drift,
         Asleep,
+        // From here on: version 2.
+        ClockJump,
     }
 }
 
@@ -103,6 +107,8 @@ mirror! {
         Verification { what: String, found: String },
         Ordered,
         Abort,
+        // From here on: version 2.
+        Missed { offset: Span, due: Moment },
     }
 }
 

@@ -1,13 +1,15 @@
-//! Owns the bytes of a journal event: format version 1, frozen.
+//! Owns the bytes of a journal event: format versions 1 and 2, frozen.
 //!
 //! A record is `version u16` and then the event as [`EventRecordV1`], little-endian, fixed width, positional: an enum is
 //! the index of its variant, a field is known only by its place. So in the structs of this module **the order of fields
 //! and of variants is frozen**, and so is every type; their names are free. Core types never go to disk: they may be
 //! renamed and reordered at will, and a core type that gains a field or a variant stops compiling here.
 //!
-//! A change of what an event holds is a second set of structs with version 2, written from then on, while version 1
-//! is read for ever. The files in `tests/fixtures/format-v1/events/` hold every variant as it was first written; the tests
-//! read them and write them again, byte by byte.
+//! A variant that is added to the end of an enum is a new version that is read and written through the same structs: what
+//! an earlier version wrote means what it meant, and an earlier build names the later version instead of calling it damage.
+//! Any other change is a second set of structs, and the first is read for ever. Version 2 added a look back, policies for
+//! what is missed, and two causes. The files in `tests/fixtures/format-v*/events/` hold every variant as each version wrote
+//! it; the tests read them and write them again, byte by byte.
 //!
 //! Refuses a later version by name, and whatever is not exactly one event: too short, too long, a value that the core
 //! does not know. Plans are taken as they are, never judged again. Invariant: one event has one encoding, so what can be
@@ -40,7 +42,9 @@ pub fn decode_event(bytes: &[u8]) -> Result<Event, RecordError> {
     let (version, record) = bytes.split_first_chunk().ok_or(RecordError::NoFormat)?;
     match u16::from_le_bytes(*version) {
         0 => Err(RecordError::NoFormat),
-        FORMAT => codec::decode::<EventRecordV1>(record).map_err(RecordError::Codec)?.try_into(),
+        1..=FORMAT => {
+            codec::decode::<EventRecordV1>(record).map_err(RecordError::Codec)?.try_into()
+        }
         found => Err(RecordError::TooNew { found, known: FORMAT }),
     }
 }
@@ -108,7 +112,7 @@ impl From<Misfit> for RecordError {
 }
 
 /// The version that this build writes, and the newest it reads.
-const FORMAT: u16 = 1;
+const FORMAT: u16 = 2;
 
 #[cfg(test)]
 mod samples;

@@ -111,6 +111,9 @@ mirror! {
     pub(super) enum MissedPolicyV1 of MissedPolicy {
         Extend,
         Hold,
+        // From here on: version 2.
+        Backfill,
+        Fail,
     }
 }
 

@@ -6,7 +6,7 @@ use rollout_core::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::mirror::{Entries, FloatBits, Mirror, Misfit, mirror, within};
+use super::mirror::{Entries, FloatBits, Mirror, Misfit, Moment, mirror, within};
 
 mirror! {
     pub(super) enum PurposeV1 of Purpose {
@@ -17,6 +17,8 @@ mirror! {
         Recovery,
         Final,
         Smoke,
+        // From here on: version 2.
+        Backfill(to: Moment),
     }
 }
 

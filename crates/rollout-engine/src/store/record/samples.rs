@@ -105,6 +105,7 @@ every! { kinds of EventKind {
     SmokePassed,
     SmokeFailed { why: "state is \"failed\"".to_owned() },
     RolloutCompleted,
+    GapBackfilled { phase: phase(2), from: at(1), to: at(2), cause: GapCause::Asleep },
 } }
 
 /// Samples for the variants below an event's kind, and for the ends of ranges.
@@ -157,6 +158,13 @@ fn more_kinds() -> Vec<EventKind> {
     }
     kinds.extend(holds().into_iter().map(|hold| EventKind::Held { hold }));
     kinds.extend(holds().into_iter().map(|hold| EventKind::Released { hold }));
+    kinds.extend(missed_policies().into_iter().skip(2).map(|missed| EventKind::RolloutCreated {
+        id: RolloutId::FIRST,
+        plan: Box::new(plan(missed, None)),
+        digest: String::new(),
+        url: String::new(),
+        start_at: at(0),
+    }));
     kinds
 }
 
@@ -168,6 +176,7 @@ every! { purposes of Purpose {
     Recovery,
     Final,
     Smoke,
+    Backfill(at(4)),
 } }
 
 every! { gap_causes of GapCause {
@@ -175,6 +184,7 @@ every! { gap_causes of GapCause {
     Unreadable("500".to_owned()),
     Drift,
     Asleep,
+    ClockJump,
 } }
 
 every! { hows of HowCompleted {
@@ -187,6 +197,7 @@ every! { rollback_causes of RollbackCause {
     Verification { what: "mode".to_owned(), found: "null".to_owned() },
     Ordered,
     Abort,
+    Missed { offset: hours(6), due: at(3) },
 } }
 
 every! { holds of HoldReason {
@@ -282,6 +293,8 @@ every! { proofs of Proof {
 every! { missed_policies of MissedPolicy {
     Extend,
     Hold,
+    Backfill,
+    Fail,
 } }
 
 every! { smoke_repeats of SmokeRepeat {

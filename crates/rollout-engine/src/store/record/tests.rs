@@ -47,9 +47,23 @@ fn golden_bytes_are_read_and_written_for_ever() {
         }
         known.insert(path);
     }
-    let there: BTreeSet<_> =
-        fs::read_dir(golden_dir()).unwrap().map(|entry| entry.unwrap().path()).collect();
-    assert_eq!(there, known, "every golden file has its samples");
+    assert_eq!(files(&golden_dir()), known, "every golden file has its samples");
+}
+
+#[test]
+fn what_version_1_wrote_means_what_it_meant() {
+    let (events, mut read) = (events(), 0);
+    for path in files(&fixtures("format-v1")) {
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        for (line, sample) in lines(&path).iter().zip(&events[name]) {
+            let bytes = unhex(line);
+            assert_eq!(bytes[..2], [1, 0]);
+            assert_eq!(decode_event(&bytes).unwrap(), *sample, "{name} is read differently");
+            assert_eq!(encode_event(sample).unwrap()[2..], bytes[2..], "{name} moved");
+            read += 1;
+        }
+    }
+    assert!(read > 80, "{read} records of version 1");
 }
 
 #[test]
@@ -191,11 +205,11 @@ fn values_that_the_core_does_not_know_name_their_field() {
 #[test]
 fn the_version_is_judged_before_the_rest() {
     let mut bytes = encode_event(&event(EventKind::SmokePassed)).unwrap();
-    assert_eq!(bytes[..2], [1, 0]);
-    bytes[0] = 2;
+    assert_eq!(bytes[..2], [2, 0]);
+    bytes[0] = 3;
     bytes.truncate(3);
     let error = decode_event(&bytes).unwrap_err();
-    assert!(matches!(error, RecordError::TooNew { found: 2, known: 1 }), "{error:?}");
+    assert!(matches!(error, RecordError::TooNew { found: 3, known: 2 }), "{error:?}");
     assert_eq!(error.code(), "RO0201");
     bytes[0] = 0;
     assert!(matches!(decode_event(&bytes), Err(RecordError::NoFormat)));
@@ -205,8 +219,8 @@ fn the_version_is_judged_before_the_rest() {
 fn a_variant_of_a_later_version_is_no_event() {
     let mut bytes = encode_event(&event(EventKind::RolloutCompleted)).unwrap();
     let kind = bytes.len() - 4;
-    assert_eq!(bytes[kind..], [40, 0, 0, 0], "the last of 41 kinds");
-    bytes[kind] = 41;
+    assert_eq!(bytes[kind..], [40, 0, 0, 0], "the last kind without a field, of 42");
+    bytes[kind] = 42;
     let error = decode_event(&bytes).unwrap_err();
     assert!(matches!(error, RecordError::Codec(CodecError::Decode(_))), "{error:?}");
     assert!(error.source().is_some());
@@ -225,7 +239,15 @@ fn patched(mut bytes: Vec<u8>, old: &[u8], new: &[u8]) -> Vec<u8> {
 }
 
 fn golden_dir() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/format-v1/events")
+    fixtures("format-v2")
+}
+
+fn fixtures(version: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(version).join("events")
+}
+
+fn files(dir: &PathBuf) -> BTreeSet<PathBuf> {
+    fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect()
 }
 
 /// The lines of a golden file; none when there is no file.

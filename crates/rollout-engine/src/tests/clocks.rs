@@ -1,0 +1,202 @@
+//! The engine's two clocks against one bake window of six hours: jumps, sleep, downtime and restarts.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use rollout_core::{EventKind, GapCause, Rollout, RolloutId, Stage};
+use tokio::task::JoinHandle;
+
+use super::deployment::Deployment;
+use super::run::{new_rollout, start};
+use crate::error::EngineError;
+use crate::store::memory::MemoryDisk;
+use crate::{Clock, Engine, Entry, Handle, ManualClock, Seq};
+
+/// Longest wait of one test for something that should follow at once.
+const WAIT: Duration = Duration::from_secs(20);
+/// How far the clock goes at once; a planned reading is at most this late.
+const STEP: SignedDuration = SignedDuration::from_mins(5);
+
+/// A rollout in its first window, an engine around it, and both clocks in hand.
+struct Bench {
+    disk: MemoryDisk,
+    deployment: Deployment,
+    clock: Arc<ManualClock>,
+    handle: Handle,
+    running: JoinHandle<Result<(), EngineError>>,
+    id: RolloutId,
+}
+
+impl Bench {
+    async fn baking() -> Self {
+        let (disk, deployment) = (MemoryDisk::new(), Deployment::default());
+        let clock = Arc::new(ManualClock::at(start()));
+        let (handle, running) = open(&disk, &clock, &deployment).await;
+        let id = handle.create(new_rollout("production")).await.unwrap().rollout().id();
+        let bench = Self { disk, deployment, clock, handle, running, id };
+        bench.settle().await;
+        assert_eq!(bench.rollout().await.phases()[0].stage, Stage::Baking);
+        bench
+    }
+
+    async fn rollout(&self) -> Arc<Rollout> {
+        self.handle.get(self.id).await.unwrap()
+    }
+
+    /// Waits until the engine has nothing to do before the clock moves.
+    async fn settle(&self) {
+        let idle = async {
+            loop {
+                let (now, rollout) =
+                    (self.handle.status().await.unwrap().now, self.rollout().await);
+                let due = rollout.next_deadline().is_some_and(|at| at <= now);
+                if rollout.pending().is_empty() && !due && now >= self.clock.now() {
+                    return;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(WAIT, idle).await.expect("the engine comes to rest");
+    }
+
+    async fn pass(&self, by: SignedDuration) {
+        let end = self.clock.now() + by;
+        while self.clock.now() < end {
+            self.clock.advance(STEP);
+            self.settle().await;
+        }
+    }
+
+    async fn restart(&mut self, down: SignedDuration) {
+        self.handle.stop().await;
+        (&mut self.running).await.unwrap().unwrap();
+        self.clock.advance(down);
+        (self.handle, self.running) = open(&self.disk, &self.clock, &self.deployment).await;
+        self.settle().await;
+    }
+
+    async fn journal(&self) -> Vec<Entry> {
+        self.handle.journal(self.id, Seq::FIRST).await.unwrap()
+    }
+
+    /// Each stretch of which nothing is known, and why.
+    async fn gaps(&self) -> Vec<(SignedDuration, GapCause)> {
+        let journal = self.journal().await;
+        let gaps = journal.into_iter().filter_map(|entry| match entry.event.kind {
+            EventKind::GapRecorded { from, to, cause, .. } => {
+                Some((to.duration_since(from), cause))
+            }
+            _ => None,
+        });
+        gaps.collect()
+    }
+
+    /// When readings were asked for.
+    async fn asked(&self) -> Vec<Timestamp> {
+        let journal = self.journal().await;
+        let asked = journal.into_iter().filter_map(|entry| match entry.event.kind {
+            EventKind::ReadingStarted { .. } => Some(entry.event.at),
+            _ => None,
+        });
+        asked.collect()
+    }
+
+    /// How long the first window is by now.
+    async fn window(&self) -> SignedDuration {
+        let rollout = self.rollout().await;
+        let bake = rollout.phases()[0].bake.as_ref().unwrap();
+        bake.ends_at().duration_since(bake.started_at)
+    }
+
+    async fn close(self) {
+        self.handle.stop().await;
+        self.running.await.unwrap().unwrap();
+    }
+}
+
+async fn open(
+    disk: &MemoryDisk,
+    clock: &Arc<ManualClock>,
+    deployment: &Deployment,
+) -> (Handle, JoinHandle<Result<(), EngineError>>) {
+    let clock = Arc::clone(clock) as Arc<dyn Clock>;
+    let opened = Engine::open(Box::new(disk.open()), clock, Arc::new(deployment.clone())).await;
+    let (engine, handle) = opened.unwrap();
+    (handle, tokio::spawn(engine.run()))
+}
+
+fn hours(count: i64) -> SignedDuration {
+    SignedDuration::from_hours(count)
+}
+
+#[tokio::test]
+async fn three_hours_forward_are_no_watched_time() {
+    let bench = Bench::baking().await;
+    bench.pass(hours(2)).await;
+    bench.clock.jump(hours(3));
+    bench.settle().await;
+    bench.pass(hours(1)).await;
+    assert_eq!(bench.gaps().await, [(hours(3), GapCause::ClockJump)]);
+    assert_eq!(bench.window().await, hours(9), "six hours that really passed");
+    assert_eq!(bench.rollout().await.phases()[0].stage, Stage::Baking);
+    bench.close().await;
+}
+
+#[tokio::test]
+async fn three_hours_backward_hold_and_the_watch_goes_on() {
+    let bench = Bench::baking().await;
+    bench.pass(hours(2)).await;
+    let (before, last) = (bench.asked().await.len(), bench.rollout().await.last_at());
+    bench.clock.jump(-hours(3));
+    for _ in 0..12 {
+        bench.clock.advance(STEP);
+        tokio::time::timeout(WAIT, bench.handle.status()).await.unwrap().unwrap();
+        tokio::task::yield_now().await;
+    }
+    let rollout = bench.rollout().await;
+    assert!(rollout.is_held() && rollout.last_at() >= last);
+    assert!(bench.asked().await.len() > before, "somebody looked within an hour");
+    assert_eq!(bench.gaps().await, []);
+    bench.close().await;
+}
+
+#[tokio::test]
+async fn a_machine_that_slept_for_five_hours_says_so() {
+    let bench = Bench::baking().await;
+    bench.pass(hours(2)).await;
+    // Asleep, the elapsed clock stands still and the wall clock does not.
+    bench.clock.jump(hours(5));
+    bench.settle().await;
+    bench.pass(hours(1)).await;
+    assert_eq!(bench.gaps().await, [(hours(5), GapCause::ClockJump)]);
+    assert_eq!(bench.window().await, hours(11));
+    bench.close().await;
+}
+
+#[tokio::test]
+async fn an_engine_that_was_down_says_so_and_looks_at_once() {
+    let mut bench = Bench::baking().await;
+    bench.pass(hours(2)).await;
+    bench.restart(hours(3)).await;
+    assert_eq!(bench.gaps().await, [(hours(3), GapCause::EngineDown)]);
+    assert_eq!(bench.asked().await.last(), Some(&bench.clock.now()));
+    assert_eq!(bench.window().await, hours(9));
+    bench.close().await;
+}
+
+#[tokio::test]
+async fn five_restarts_cause_no_extra_and_no_early_reading() {
+    let straight = Bench::baking().await;
+    straight.pass(hours(5)).await;
+    let mut restarted = Bench::baking().await;
+    for _ in 0..5 {
+        restarted.pass(hours(1) - STEP).await;
+        restarted.restart(STEP).await;
+    }
+    assert_eq!(restarted.asked().await, straight.asked().await);
+    assert_eq!(restarted.window().await, straight.window().await);
+    assert_eq!(restarted.gaps().await, []);
+    straight.close().await;
+    restarted.close().await;
+}
