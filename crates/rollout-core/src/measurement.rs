@@ -238,9 +238,11 @@ impl JudgedReading {
         Some(alloc::format!("{}: {}", unanswered.probe, unanswered.found))
     }
 
-    /// True when the reading shows how the system does, and every probe it asked was answered.
+    /// True when the reading shows how the system does and what its flags are, and every probe it asked was answered. A
+    /// breach counts whatever else is missing; it is not what the rest waits for.
     pub fn is_seeing(&self) -> bool {
         self.verdict.is_observed()
+            && self.flags.is_ok()
             && self.probes.iter().all(|answer| answer.state != ProbeState::Failed)
     }
 

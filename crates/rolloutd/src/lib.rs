@@ -9,6 +9,8 @@ mod clock;
 mod config;
 mod credential;
 pub mod demo;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod routes;
 mod serve;
 mod socket;

@@ -94,12 +94,16 @@ impl Rollout {
 
     /// True when the flags of this rollout are nobody's business any more: it ended, and no incident is open.
     pub fn is_over(&self) -> bool {
-        let at_rest = self.rollback().is_none()
-            && self.watch().next_at.is_none()
-            && self.pending().is_empty();
         self.status().is_terminal()
-            && at_rest
+            && self.is_at_rest()
             && self.incidents().iter().all(|incident| incident.resolved.is_some())
+    }
+}
+
+impl Rollout {
+    /// True when nothing is under way and nothing is watched.
+    fn is_at_rest(&self) -> bool {
+        self.rollback().is_none() && self.watch().next_at.is_none() && self.pending().is_empty()
     }
 }
 

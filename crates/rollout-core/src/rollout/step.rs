@@ -84,7 +84,8 @@ impl Step {
     }
 
     fn engine_resumed(&mut self, last_seen: Timestamp) {
-        if self.state.status.is_terminal() {
+        // What has ended may still be rolled back, or guarded against a late write.
+        if self.state.status.is_terminal() && self.state.is_at_rest() {
             return;
         }
         self.emit(EventKind::EngineResumed { last_seen });

@@ -161,6 +161,35 @@ fn rollback_all_is_one_batch_in_reverse_order() {
 }
 
 #[test]
+fn a_rollback_of_what_has_ended_goes_on_after_a_crash() {
+    let mut world = baking(|_| {});
+    world.until("done", done);
+    world.order(Command::Rollback(RollbackScope::All)).unwrap();
+    world.rollout = Rollout::replay(&world.journal).unwrap();
+    let events = world.input(Input::EngineResumed { last_seen: world.now }).unwrap();
+    assert!(!events.is_empty(), "an event is what makes the engine perform what is pending");
+    world.pass(hours(1));
+    assert_eq!(
+        (world.value("RETRY"), stage(&world.rollout, 1)),
+        (Some("false"), Stage::RolledBack)
+    );
+}
+
+#[test]
+fn a_read_back_without_flags_is_asked_again_soon_whatever_health_says() {
+    let mut world = baking(|_| {});
+    world.order(Command::Rollback(RollbackScope::Latest)).unwrap();
+    let restore = world.rollout.pending().remove(0);
+    world.perform(&restore);
+    world.errors = Measured::Number(9.0);
+    world.flags_hidden = true;
+    let asked = |rollout: &Rollout| matches!(&rollout.watch().last, Some((_, Purpose::Recovery, reading)) if reading.flags.is_err());
+    world.until("read back in vain", asked);
+    let wait = world.rollout.next_deadline().unwrap().duration_since(world.now);
+    assert!(wait <= minutes(5), "looks again in {wait:?}");
+}
+
+#[test]
 fn a_rollback_goes_on_through_an_outage_and_a_refused_key() {
     let mut world = baking(|_| {});
     world.errors = Measured::Number(7.0);

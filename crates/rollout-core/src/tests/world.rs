@@ -40,6 +40,8 @@ pub(super) struct World {
     pub(super) mode: String,
     pub(super) task: String,
     pub(super) link: Link,
+    /// Flags cannot be read, all else can.
+    pub(super) flags_hidden: bool,
     /// Functions that probes ask are not there.
     pub(super) unanswered: bool,
     /// Every write that changed something, with its time.
@@ -75,6 +77,7 @@ impl World {
             mode: "workflow".into(),
             task: "success".into(),
             link: Link::Up,
+            flags_hidden: false,
             unanswered: false,
             writes: Vec::new(),
             batches: 0,
@@ -267,7 +270,13 @@ impl World {
         Reading {
             measurements: measurements.collect(),
             probes: probes.collect(),
-            flags: failure.map_or_else(|| Ok(flags.collect()), Err),
+            flags: match failure {
+                None if self.flags_hidden => {
+                    Err(Fault::new(FaultClass::Transient, None, "flags could not be read"))
+                }
+                None => Ok(flags.collect()),
+                Some(fault) => Err(fault),
+            },
         }
     }
 }
