@@ -51,13 +51,24 @@ pub struct Function {
     pub(crate) body: fn(&mut Deployment, Timestamp, &Args) -> Value,
 }
 
-/// An argument; all arguments of this app are strings.
+/// An argument.
 #[derive(Debug, Clone, Copy)]
 pub struct ArgSpec {
     /// Its name.
     pub name: &'static str,
+    /// What it is.
+    pub kind: ArgKind,
     /// Whether it may be left out.
     pub presence: Presence,
+}
+
+/// What an argument is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ArgKind {
+    /// `v.string()`
+    Text,
+    /// `v.number()`
+    Number,
 }
 
 /// Whether an argument may be left out.
@@ -150,7 +161,8 @@ pub fn run(
 fn check_args(function: &Function, args: &Args) -> Result<(), Thrown> {
     for spec in function.args {
         match args.get(spec.name) {
-            Some(Value::Text(_)) => {}
+            Some(Value::Text(_)) if spec.kind == ArgKind::Text => {}
+            Some(Value::Float(_)) if spec.kind == ArgKind::Number => {}
             None if spec.presence == Presence::Optional => {}
             None => {
                 let name = spec.name;
@@ -173,12 +185,21 @@ fn check_args(function: &Function, args: &Args) -> Result<(), Thrown> {
     Ok(())
 }
 
-fn get_system_health(deployment: &mut Deployment, now: Timestamp, _: &Args) -> Value {
-    Value::Object(deployment.health(now).fields)
+/// The moment that is asked about: the end of the range, where there is one, and never the future.
+fn asked_about(now: Timestamp, args: &Args) -> Timestamp {
+    // Milliseconds since 1970 fit a float exactly; what does not is no moment.
+    #[expect(clippy::cast_possible_truncation, reason = "checked to be a moment")]
+    let moment = |to: f64| Timestamp::from_millisecond(to as i64).ok();
+    args.get("to").and_then(Value::as_float).and_then(moment).map_or(now, |to| to.min(now))
 }
 
-fn check_alerts(deployment: &mut Deployment, now: Timestamp, _: &Args) -> Value {
-    let alerts = deployment.health(now).alerts.into_iter().map(alert_value).collect();
+fn get_system_health(deployment: &mut Deployment, now: Timestamp, args: &Args) -> Value {
+    Value::Object(deployment.health(asked_about(now, args)).fields)
+}
+
+fn check_alerts(deployment: &mut Deployment, now: Timestamp, args: &Args) -> Value {
+    let alerts =
+        deployment.health(asked_about(now, args)).alerts.into_iter().map(alert_value).collect();
     Value::object([
         ("alerts", Value::Array(alerts)),
         ("checkedAt", Value::Float(to_millis(now).floor())),
@@ -225,8 +246,15 @@ fn get_task(deployment: &mut Deployment, now: Timestamp, args: &Args) -> Value {
 }
 
 const fn required(name: &'static str) -> ArgSpec {
-    ArgSpec { name, presence: Presence::Required }
+    ArgSpec { name, kind: ArgKind::Text, presence: Presence::Required }
 }
+
+const fn optional(name: &'static str, kind: ArgKind) -> ArgSpec {
+    ArgSpec { name, kind, presence: Presence::Optional }
+}
+
+/// A range of time in milliseconds since 1970; health is the one at its end.
+const RANGE: &[ArgSpec] = &[optional("from", ArgKind::Number), optional("to", ArgKind::Number)];
 
 /// The flags of the guide.
 pub const FLAGS: [&str; 5] = [
@@ -241,14 +269,14 @@ static FUNCTIONS: [Function; 5] = [
         name: "monitoring/dashboard:getSystemHealth",
         kind: FunctionKind::Query,
         visibility: Visibility::Internal,
-        args: &[],
+        args: RANGE,
         body: get_system_health,
     },
     Function {
         name: "monitoring/dashboard:checkAlerts",
         kind: FunctionKind::Query,
         visibility: Visibility::Internal,
-        args: &[],
+        args: RANGE,
         body: check_alerts,
     },
     Function {
@@ -262,7 +290,7 @@ static FUNCTIONS: [Function; 5] = [
         name: "tasks:create",
         kind: FunctionKind::Mutation,
         visibility: Visibility::Public,
-        args: &[required("name"), ArgSpec { name: "requestKey", presence: Presence::Optional }],
+        args: &[required("name"), optional("requestKey", ArgKind::Text)],
         body: create_task,
     },
     Function {

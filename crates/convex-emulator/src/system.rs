@@ -7,7 +7,9 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use crate::deployment::Deployment;
-use crate::functions::{self, ArgSpec, Args, Function, FunctionKind, Presence, Visibility};
+use crate::functions::{
+    self, ArgKind, ArgSpec, Args, Function, FunctionKind, Presence, Visibility,
+};
 use crate::value::Value;
 
 fn query_environment_variables(deployment: &mut Deployment, _: Timestamp, _: &Args) -> Value {
@@ -67,7 +69,11 @@ fn args_validator(args: &[ArgSpec]) -> Value {
         .iter()
         .map(|arg| {
             let optional = arg.presence == Presence::Optional;
-            (arg.name.to_owned(), json!({"fieldType": {"type": "string"}, "optional": optional}))
+            let kind = match arg.kind {
+                ArgKind::Text => "string",
+                ArgKind::Number => "number",
+            };
+            (arg.name.to_owned(), json!({"fieldType": {"type": kind}, "optional": optional}))
         })
         .collect();
     let validator = json!({"type": "object", "value": fields});
@@ -88,7 +94,8 @@ const fn query(
 
 /// The version of the npm package that the app was pushed with.
 const PUSHED_NPM_VERSION: &str = "1.48.0";
-const NAME: [ArgSpec; 1] = [ArgSpec { name: "name", presence: Presence::Required }];
+const NAME: [ArgSpec; 1] =
+    [ArgSpec { name: "name", kind: ArgKind::Text, presence: Presence::Required }];
 pub(crate) static FUNCTIONS: [Function; 7] = [
     query("_system/cli/queryEnvironmentVariables:default", &[], query_environment_variables),
     query("_system/cli/queryEnvironmentVariables:get", &NAME, get_environment_variable),

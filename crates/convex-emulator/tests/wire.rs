@@ -468,6 +468,21 @@ fn the_breach_scenario_breaches_five_hours_after_the_flag_and_recovers() {
 }
 
 #[test]
+fn health_can_be_asked_about_the_past() {
+    let mut bench = Bench::with(Scenario::builtin("breach").unwrap());
+    let flag = json!([{"name": "ENABLE_MESSAGE_COMPRESSION", "value": "true"}]);
+    let before = bench.now.as_millisecond();
+    bench.update(flag);
+    bench.wait(6 * 60);
+    let mut health = |range| bench.value("/api/query", HEALTH, range);
+    assert_eq!(health(json!({}))["errorRate"].as_f64(), Some(7.0));
+    let past = json!({"from": before, "to": before + 60 * 60 * 1_000});
+    assert_eq!(health(past)["status"], "healthy");
+    let future = json!({"from": before, "to": before + 900 * 60 * 60 * 1_000});
+    assert_eq!(health(future)["errorRate"].as_f64(), Some(7.0));
+}
+
+#[test]
 fn the_healthy_scenario_stays_within_every_target_for_five_days() {
     let bench = Bench::with(Scenario::builtin("healthy").unwrap());
     let mut rates = std::collections::BTreeSet::new();
