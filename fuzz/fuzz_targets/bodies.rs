@@ -28,8 +28,7 @@ static WORLD: OnceLock<World> = OnceLock::new();
 
 fn world() -> &'static World {
     WORLD.get_or_init(|| {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all();
-        let runtime = { runtime }.build().expect("a runtime");
+        let runtime = Runtime::new().expect("a runtime");
         let dir = tempfile::tempdir().expect("a directory");
         let emulator = runtime.block_on(Emulator::start(Config::default())).expect("a deployment");
         let (at, url) = (dir.path().display(), emulator.url());
