@@ -283,6 +283,9 @@ impl Step {
             return Err(Refusal::not_now("the rollback is still under way"));
         }
         let rolled_back: Vec<_> = self.rolled_back().collect();
+        if rolled_back.is_empty() && self.is_tried_again() {
+            return Ok(());
+        }
         if rolled_back.is_empty() {
             return Err(Refusal::not_now(
                 "no phase is rolled back, so there is nothing to try again",
@@ -333,6 +336,9 @@ impl Step {
                 numbered.filter(wanted).collect()
             }
         };
+        if phases.is_empty() && self.rolled_back().next().is_some() && !self.is_seen_on() {
+            return Ok(());
+        }
         if phases.is_empty() {
             return Err(Refusal::not_now("no flag of this rollout is on"));
         }
@@ -358,6 +364,19 @@ impl Step {
         }
         self.said(order, EventKind::IncidentResolved { incident });
         Ok(())
+    }
+
+    /// True when the current phase is on its way again: a retry that is repeated finds it so.
+    fn is_tried_again(&self) -> bool {
+        let current = self.state.current().and_then(|number| self.state.phases.get(number.index()));
+        current.is_some_and(|state| state.attempt > 1)
+    }
+
+    /// True when the last look at the flags found one that is on, whoever turned it on.
+    fn is_seen_on(&self) -> bool {
+        let Some((_, flags)) = &self.state.watch.flags else { return false };
+        let changes = self.state.plan.phases.iter().flat_map(|phase| &phase.flags);
+        changes.into_iter().any(|(flag, change)| flags.get(flag) == Some(&Some(change.on.clone())))
     }
 
     fn rolled_back(&self) -> impl Iterator<Item = PhaseNumber> {

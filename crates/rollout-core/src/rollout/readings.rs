@@ -219,9 +219,12 @@ impl Step {
             (Some(_), Some(None) | None) | (None, _) => None,
         };
         let flags_on = self.state.plan.flags().iter().find_map(on);
-        let unwell = reading.judged.iter().find(|judged| judged.verdict != Verdict::Pass);
-        let unwell = unwell
-            .filter(|judged| judged.verdict == Verdict::Breach || !self.state.baseline_waived);
+        // A waiver accepts warnings, each of them, and no breach beside them.
+        let unwell = reading.judged.iter().find(|judged| match judged.verdict {
+            Verdict::Pass => false,
+            Verdict::Breach => true,
+            Verdict::Warn | Verdict::NoData | Verdict::Error => !self.state.baseline_waived,
+        });
         let unwell = unwell.map(|judged| judged_words(&self.state.plan, judged));
         match flags_on.or(unwell) {
             Some(why) => self.hold(HoldReason::Baseline { why }),

@@ -9,9 +9,10 @@ use jiff::{SignedDuration, Timestamp};
 use super::fixtures::{flag, hours, minutes, parts, person, phase, plan, single};
 use super::world::{Link, World};
 use crate::{
-    ChangeWindow, Command, Effect, EventKind, FlagName, GapCause, HoldReason, Input, Measured,
-    MissedPolicy, Outcome, PhaseNumber, Plan, PlanParts, Purpose, Rejection, RollbackCause,
-    RollbackScope, Rollout, SmokeRepeat, Stage, Status, Verb, Verdict,
+    Bound, ChangeWindow, Command, Comparison, Criterion, Effect, EventKind, FlagName, GapCause,
+    HoldReason, Input, Limit, Measured, MissedPolicy, Outcome, PhaseNumber, Plan, PlanParts,
+    Purpose, Rejection, RollbackCause, RollbackScope, Rollout, SmokeRepeat, Stage, Status, Verb,
+    Verdict,
 };
 
 fn number(number: u8) -> PhaseNumber {
@@ -134,6 +135,25 @@ fn after_a_rollback_a_person_resolves_then_retries() {
 }
 
 #[test]
+fn orders_repeated_after_a_lost_answer_find_it_so_already() {
+    let mut world = baking(|_| {});
+    world.order(Command::Rollback(RollbackScope::All)).unwrap();
+    world.pass(minutes(30));
+    assert_eq!(stage(&world.rollout, 1), Stage::RolledBack);
+    assert_eq!(world.order(Command::Rollback(RollbackScope::All)).unwrap(), []);
+    world.order(Command::ResolveIncident(crate::IncidentNumber::new(1).unwrap())).unwrap();
+    assert_ne!(world.order(Command::Retry).unwrap(), []);
+    assert_eq!(world.order(Command::Retry).unwrap(), []);
+    // Where somebody turned a flag on again, "nothing to do" would be wrong.
+    let mut foreign = baking(|_| {});
+    foreign.order(Command::Rollback(RollbackScope::All)).unwrap();
+    foreign.pass(hours(1));
+    foreign.env.insert(flag("RETRY"), "true".into());
+    foreign.pass(hours(1));
+    assert!(foreign.order(Command::Rollback(RollbackScope::All)).is_err());
+}
+
+#[test]
 fn rollback_all_is_one_batch_in_reverse_order() {
     let mut world = World::new(plan());
     tick_everything(&mut world);
@@ -150,14 +170,8 @@ fn rollback_all_is_one_batch_in_reverse_order() {
     world.until("rolled back", |rollout| rollout.rollback().is_none());
     assert_eq!(world.batches, before + 1, "one atomic batch");
     assert_eq!((world.value("RETRY"), world.value("WORKFLOW")), (Some("false"), Some("false")));
-    assert_eq!(
-        world.order(Command::Rollback(RollbackScope::All)).unwrap_err(),
-        Rejection::NotNow {
-            verb: Verb::Rollback,
-            why: "no flag of this rollout is on".into(),
-            allowed: world.rollout.allowed(),
-        }
-    );
+    let again = world.order(Command::Rollback(RollbackScope::All)).unwrap();
+    assert_eq!(again, [], "it is so already");
 }
 
 #[test]
@@ -603,6 +617,26 @@ fn a_warning_in_the_baseline_can_be_accepted_by_a_person() {
     world.until("held", Rollout::is_held);
     world.order(Command::Resume).unwrap();
     world.until("running", |rollout| rollout.status() == Status::Running);
+}
+
+#[test]
+fn a_waiver_accepts_warnings_and_no_breach_beside_them() {
+    let mut parts = single();
+    let above_one = Bound { comparison: Comparison::Greater, limit: Limit::Number(1.0) };
+    let warns = Criterion {
+        name: "calls".into(),
+        target: Some(above_one),
+        alert: None,
+        ..parts.criteria[0].clone()
+    };
+    parts.criteria.insert(0, warns);
+    let mut world = World::new(Plan::try_new(parts).unwrap());
+    world.until("held", Rollout::is_held);
+    world.errors = Measured::Number(9.0);
+    world.order(Command::Resume).unwrap();
+    world.pass(hours(1));
+    assert_eq!(world.rollout.status(), Status::Baseline);
+    assert!(world.rollout.holds()[0].reason.words().contains("errors is 9"));
 }
 
 #[test]
