@@ -4,6 +4,7 @@
 //! for the next automatic event until there is none; it is bounded.
 
 use alloc::collections::BTreeMap;
+use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
@@ -11,9 +12,10 @@ use alloc::vec::Vec;
 use jiff::{SignedDuration, Timestamp};
 
 use super::readings::Told;
-use super::state::{Rollout, Smoke, Stage, Status};
+use super::state::{PhaseState, Rollout, SlotUse, Smoke, Stage, Status};
 use super::{GAP_INTERVALS, PREFLIGHT_VALID};
 use crate::cadence::saturating_add;
+use crate::effect::{Fault, FaultClass};
 use crate::event::{Event, EventKind, HoldReason, HowCompleted, RollbackCause};
 use crate::id::{FlagName, IncidentNumber, PhaseNumber};
 use crate::input::{Actor, Input, Rejection};
@@ -43,8 +45,14 @@ impl Step {
                     return Ok(Vec::new());
                 }
             }
-            Input::EngineResumed { last_seen } => self.engine_resumed(last_seen),
+            Input::EngineResumed { last_seen } => {
+                self.engine_resumed(last_seen);
+                self.stop_stale_enabling();
+            }
             Input::ClockJumped { by } => self.clock_jumped(by),
+        }
+        if self.state.slot.retry_at.is_some_and(|at| at <= self.now) {
+            self.stop_stale_enabling();
         }
         self.fail_missed();
         self.advance();
@@ -204,6 +212,33 @@ impl Step {
         self.state.is_late(due, self.now)
     }
 
+    /// Gates were open when the flags were first to be written. Where that write is made anew long after (a crash, an outage),
+    /// a person looks first: it may have landed, so there is no way back to the gates but a rollback.
+    fn stop_stale_enabling(&mut self) {
+        let enabling = match self.state.slot_use() {
+            Some(SlotUse::Enable(number)) if !self.state.slot.stopped => self.state.phase(number),
+            Some(
+                SlotUse::Enable(_) | SlotUse::Restore | SlotUse::FindWindow(_) | SlotUse::Smoke,
+            )
+            | None => None,
+        };
+        let Some((_, state)) = enabling else { return };
+        let why = match state.window {
+            Some((_, closes)) if closes <= self.now => "its change window has closed",
+            _ if self.is_fresh(state) => return,
+            _ => "what the preflight saw is more than an hour old",
+        };
+        let why = format!("the flags were not written in time, and {why}; they may be on");
+        let fault = Fault::new(FaultClass::Unknown, None, &why);
+        self.emit(EventKind::EffectFailed { fault, retry_at: None });
+        self.hold(HoldReason::EffectFailed { why });
+    }
+
+    /// True while what the preflight saw still counts.
+    fn is_fresh(&self, state: &PhaseState) -> bool {
+        state.preflight_at.is_some_and(|at| self.now <= saturating_add(at, PREFLIGHT_VALID))
+    }
+
     /// Under `missed = "fail"`, a checkpoint that nobody settled in time rolls its phase back.
     fn fail_missed(&mut self) {
         let Some((checkpoint, missed_at)) = self.state.overdue_from() else { return };
@@ -316,8 +351,7 @@ impl Step {
         if !(self.state.people_are_done(planned, state) && in_window) {
             return None;
         }
-        let fresh =
-            state.preflight_at.is_some_and(|at| self.now <= saturating_add(at, PREFLIGHT_VALID));
+        let fresh = self.is_fresh(state);
         let last = self.state.watch.last.as_ref();
         let well = last.is_some_and(|(_, _, reading)| reading.verdict.is_well());
         Some(match fresh && well {

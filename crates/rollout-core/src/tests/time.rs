@@ -268,3 +268,31 @@ fn a_clock_set_back_three_hours_holds_and_neither_adds_nor_takes_watched_time() 
     let page = log(&world.journal, LogOptions::default());
     assert!(page.contains("back"), "{page}");
 }
+
+#[test]
+fn flags_that_were_not_written_in_time_are_not_written_without_a_person() {
+    // The daemon stops between its decision and the write, and comes back hours later.
+    let mut world = World::new(Plan::try_new(single()).unwrap());
+    world.until("enabling", |rollout| rollout.phases()[0].stage == Stage::Enabling);
+    world.down_for(hours(8));
+    assert!(world.rollout.is_held());
+    world.pass(hours(1));
+    assert_eq!((world.value("RETRY"), world.writes.len()), (None, 0));
+    world.order(crate::Command::Resume).unwrap();
+    world.until("done", done);
+    // Back within the hour it simply goes on.
+    let mut world = World::new(Plan::try_new(single()).unwrap());
+    world.until("enabling", |rollout| rollout.phases()[0].stage == Stage::Enabling);
+    world.down_for(minutes(20));
+    assert!(!world.rollout.is_held());
+    world.until("done", done);
+    // An outage of the deployment is the same as one of ours.
+    let mut world = World::new(Plan::try_new(single()).unwrap());
+    world.until("enabling", |rollout| rollout.phases()[0].stage == Stage::Enabling);
+    world.link = Link::Down;
+    world.pass(hours(3));
+    world.link = Link::Up;
+    world.pass(hours(1));
+    assert_eq!(world.value("RETRY"), None);
+    assert!(world.rollout.holds()[0].reason.words().contains("more than an hour old"));
+}
