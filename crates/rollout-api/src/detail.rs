@@ -21,6 +21,9 @@ pub struct RolloutDetail {
     pub waits: Vec<String>,
     /// Verbs that would be accepted now.
     pub allowed: Vec<String>,
+    /// What everybody should know who reads this: the store is not well. `None` = it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notice: Option<String>,
 }
 
 /// One phase and its latest attempt.

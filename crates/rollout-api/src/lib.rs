@@ -14,6 +14,7 @@ mod order;
 mod problem;
 mod rollout;
 mod server;
+mod verify;
 
 #[cfg(feature = "client")]
 pub mod client;
@@ -31,4 +32,5 @@ pub use order::{
 };
 pub use problem::{Code, PROBLEM_MEDIA_TYPE, Problem, ViolationView};
 pub use rollout::{HoldKind, HoldView, PhaseBrief, RolloutList, RolloutStatus, RolloutSummary};
-pub use server::ServerStatus;
+pub use server::{ServerStatus, StoreStatus, StoreWord};
+pub use verify::{QuarantinedView, VerifiedRollout, VerifyReport};

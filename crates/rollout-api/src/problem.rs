@@ -70,6 +70,14 @@ pub enum Code {
     StoreConflict,
     /// `RO0207`
     StorePanicked,
+    /// `RO0208`
+    Quarantined,
+    /// `RO0209`
+    BackupDamaged,
+    /// `RO0210`
+    StoreUnrecorded,
+    /// `RO0211`
+    StoreOnReserve,
     /// `RO0301`
     RefusedNow,
     /// `RO0302`
@@ -103,7 +111,7 @@ struct Row(&'static str, u16, Exit, &'static str);
 
 impl Code {
     /// All codes, in the order of their numbers.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 27] = [
         Self::Usage,
         Self::PlanMalformed,
         Self::PlanInvalid,
@@ -114,6 +122,10 @@ impl Code {
         Self::StoreIo,
         Self::StoreConflict,
         Self::StorePanicked,
+        Self::Quarantined,
+        Self::BackupDamaged,
+        Self::StoreUnrecorded,
+        Self::StoreOnReserve,
         Self::RefusedNow,
         Self::UnknownRollout,
         Self::ReasonMissing,
@@ -148,6 +160,12 @@ impl Code {
             Self::StoreIo => Row("RO0205", 503, Failed, "the store cannot be read or written"),
             Self::StoreConflict => Row("RO0206", 409, Failed, "the journal has moved on"),
             Self::StorePanicked => Row("RO0207", 500, Failed, "the store's library panicked"),
+            Self::Quarantined => Row("RO0208", 409, Refused, "the rollout is quarantined"),
+            Self::BackupDamaged => Row("RO0209", 500, Refused, "the backup cannot be read"),
+            Self::StoreUnrecorded => Row("RO0210", 503, Failed, "nothing can be recorded"),
+            Self::StoreOnReserve => {
+                Row("RO0211", 503, Refused, "the disk is full, nothing is turned on")
+            }
             Self::RefusedNow => Row("RO0301", 409, Refused, "refused now"),
             Self::UnknownRollout => Row("RO0302", 404, Refused, "there is no such rollout"),
             Self::ReasonMissing => Row("RO0303", 422, Refused, "the reason is missing or too long"),

@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 pub struct RolloutList {
     /// The rollouts.
     pub rollouts: Vec<RolloutSummary>,
+    /// What everybody should know who reads this: the store is not well. `None` = it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notice: Option<String>,
 }
 
 /// A rollout in short.

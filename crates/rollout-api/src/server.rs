@@ -13,8 +13,101 @@ pub struct ServerStatus {
     pub live: u64,
     /// Rollouts that have ended.
     pub ended: u64,
-    /// `ok`, or what is wrong with the store.
-    pub store: String,
+    /// How the store does.
+    pub store: StoreStatus,
     /// The socket it listens on.
     pub socket: String,
+}
+
+/// How the store does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreStatus {
+    /// In one word.
+    pub state: StoreWord,
+    /// Since when, where it is not `ok`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+    /// Why, where it is not `ok`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// Rollouts whose flags were put back, or are being, without a record of it so far.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unrecorded: Vec<String>,
+    /// RO0208: rollouts that were damaged on disk and set aside. Nobody drives or watches them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub quarantined: Vec<String>,
+}
+
+/// How the store does, in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StoreWord {
+    /// Everything is recorded.
+    Ok,
+    /// RO0211: the disk is full. Everything is recorded, on the reserve, and nothing is turned on.
+    Reserve,
+    /// RO0210: nothing is recorded and nothing accepted. Flags are watched, and put back on a breach.
+    Failing,
+}
+
+impl StoreStatus {
+    /// One calm line for people where the store is not `ok`, or rollouts were set aside.
+    pub fn notice(&self) -> Option<String> {
+        let aside = (!self.quarantined.is_empty()).then(|| {
+            let ids = self.quarantined.join(", ");
+            format!("Quarantined, so nobody watches their flags: {ids} (RO0208)")
+        });
+        match (self.trouble(), aside) {
+            (Some(trouble), Some(aside)) => Some(format!("{trouble}\n{aside}")),
+            (trouble, aside) => trouble.or(aside),
+        }
+    }
+
+    fn trouble(&self) -> Option<String> {
+        let since = self.since.as_deref().unwrap_or("the start");
+        let why = self.why.as_deref().unwrap_or("the cause is not known");
+        match self.state {
+            StoreWord::Ok => None,
+            StoreWord::Reserve => Some(format!(
+                "The disk is full since {since}: rolloutd records on its reserve and turns nothing on (RO0211): {why}"
+            )),
+            StoreWord::Failing => {
+                let untold = match self.unrecorded.as_slice() {
+                    [] => String::new(),
+                    ids => format!("; rolled back without a record so far: {}", ids.join(", ")),
+                };
+                Some(format!(
+                    "Nothing is recorded since {since}, and nothing accepted; flags are watched, and put back on a breach. \
+                     What is shown is not on disk (RO0210): {why}{untold}"
+                ))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_that_is_well_needs_no_words() {
+        let well = StoreStatus {
+            state: StoreWord::Ok,
+            since: None,
+            why: None,
+            unrecorded: vec![],
+            quarantined: vec![],
+        };
+        assert_eq!(serde_json::to_string(&well).unwrap(), r#"{"state":"ok"}"#);
+        assert_eq!(well.notice(), None);
+        let failing = StoreStatus {
+            state: StoreWord::Failing,
+            since: Some("2026-11-22T06:00:00Z".into()),
+            why: Some("sync the journal: Input/output error".into()),
+            unrecorded: vec!["r1".into()],
+            quarantined: vec![],
+        };
+        let notice = failing.notice().unwrap();
+        assert!(notice.contains("since 2026-11-22T06:00:00Z") && notice.ends_with("so far: r1"));
+    }
 }

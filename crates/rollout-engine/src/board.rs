@@ -10,12 +10,19 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use rollout_core::{Rollout, RolloutId};
 
+use crate::error::EngineError;
+use crate::store::Quarantined;
+
 /// All rollouts that are in memory.
 #[derive(Default)]
 pub(crate) struct Board {
     live: BTreeMap<RolloutId, Arc<Rollout>>,
     ended: BTreeMap<RolloutId, Option<Arc<Rollout>>>,
     deadlines: BTreeSet<(Timestamp, RolloutId)>,
+    /// Rollouts that were set aside as damaged: nobody drives them, and their ids are taken.
+    quarantined: BTreeMap<RolloutId, Quarantined>,
+    /// Deadlines that were put off: the moments that stand for them in the index.
+    put_off: BTreeMap<RolloutId, Timestamp>,
 }
 
 impl Board {
@@ -23,6 +30,9 @@ impl Board {
     pub(crate) fn put(&mut self, rollout: Arc<Rollout>) {
         let id = rollout.id();
         if let Some(at) = self.live.remove(&id).and_then(|before| before.next_deadline()) {
+            self.deadlines.remove(&(at, id));
+        }
+        if let Some(at) = self.put_off.remove(&id) {
             self.deadlines.remove(&(at, id));
         }
         self.ended.remove(&id);
@@ -39,6 +49,22 @@ impl Board {
     /// Notes an ended rollout without loading it.
     pub(crate) fn note_ended(&mut self, id: RolloutId) {
         self.ended.entry(id).or_insert(None);
+    }
+
+    /// Notes a rollout that was set aside as damaged.
+    pub(crate) fn note_quarantined(&mut self, aside: Quarantined) {
+        self.quarantined.insert(aside.rollout, aside);
+    }
+
+    /// Rollouts that were set aside as damaged, in order of creation.
+    pub(crate) fn quarantined(&self) -> Vec<Quarantined> {
+        self.quarantined.values().cloned().collect()
+    }
+
+    /// Why a rollout is not there: it was set aside, or there is none.
+    pub(crate) fn missing(&self, id: RolloutId) -> EngineError {
+        let aside = self.quarantined.get(&id).cloned();
+        aside.map_or(EngineError::UnknownRollout(id), EngineError::Quarantined)
     }
 
     /// A rollout that is in memory.
@@ -89,9 +115,23 @@ impl Board {
         self.deadlines.retain(|(_, of)| *of != id);
     }
 
+    /// Puts a deadline that came off until `at`, or until the rollout changes.
+    pub(crate) fn put_off(&mut self, id: RolloutId, at: Timestamp) {
+        self.silence(id);
+        self.deadlines.insert((at, id));
+        self.put_off.insert(id, at);
+    }
+
+    /// Takes every deadline that was put off for what it is again.
+    pub(crate) fn call_all_in(&mut self) {
+        let ids: Vec<_> = self.put_off.keys().copied().collect();
+        let rollouts: Vec<_> = ids.iter().filter_map(|id| self.get(*id)).cloned().collect();
+        rollouts.into_iter().for_each(|rollout| self.put(rollout));
+    }
+
     /// The id after the highest known one.
     pub(crate) fn next_id(&self) -> RolloutId {
-        let last = self.live.keys().chain(self.ended.keys()).max();
+        let last = self.live.keys().chain(self.ended.keys()).chain(self.quarantined.keys()).max();
         last.map_or(RolloutId::FIRST, |id| id.next())
     }
 }

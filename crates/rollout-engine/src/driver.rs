@@ -4,9 +4,17 @@
 //! state; what is left over comes first in the next turn. All decisions of a turn share one commit, which is what makes
 //! 64 concurrent requests as cheap as a few.
 //!
-//! The loop stops on the first store error: what cannot be recorded is neither acknowledged nor acted on.
+//! What cannot be recorded is neither acknowledged nor acted on. When the store fails, the loop ends; with a place to open it
+//! from again it does not while a flag is on: `failing.rs` finds out what landed and goes on, and as long as nothing can be
+//! recorded `dark.rs` watches and puts flags back, and does nothing else; `comeback.rs` ends that.
 
+mod answers;
+mod comeback;
+mod condition;
 mod creation;
+mod dark;
+mod failing;
+mod restraint;
 mod tell;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -15,7 +23,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::{SignedDuration, Timestamp};
 use rollout_core::{
-    EffectKey, Event, Fault, FaultClass, Input, Order, Outcome, Rollout, RolloutId, Seq,
+    EffectKey, Event, Fault, FaultClass, Input, Order, Outcome, Rejection, Rollout, RolloutId, Seq,
 };
 use tokio::sync::{broadcast, mpsc};
 use tracing::{debug, error, info, warn};
@@ -25,11 +33,15 @@ use crate::clock::{Clock, SteadyTime};
 use crate::effects::{Effects, Perform};
 use crate::error::EngineError;
 use crate::handle::{
-    Created, EngineStatus, Entry, Handle, INBOX_MAX, NewRollout, Obeyed, Progress, Reply, Request,
+    Created, Entry, Handle, INBOX_MAX, NewRollout, Obeyed, Progress, Reply, Request,
 };
+use crate::reopen::OpenStore;
 use crate::resume;
 use crate::store::record::encode_event;
 use crate::store::{Append, Standing, Store, StoreError, Writer, WriterHandle};
+
+use self::condition::Condition;
+use self::restraint::Tends;
 
 /// Inputs taken in one turn.
 const TURN_MAX: usize = 256;
@@ -41,11 +53,18 @@ const PROGRESS_MAX: usize = 4_096;
 const CLOCK_JUMP_MIN: SignedDuration = SignedDuration::from_secs(30);
 /// How often the engine asks itself whether every live rollout waits for something.
 const AUDIT_EVERY: SignedDuration = SignedDuration::from_hours(1);
+/// How long a deadline is put off that would turn a flag on while none may be.
+const PUT_OFF: SignedDuration = SignedDuration::from_mins(1);
 
 /// The engine: open it, then run it.
 pub struct Engine {
-    writer: Writer,
+    /// `None` while the store is being opened again.
+    writer: Option<Writer>,
     store: WriterHandle,
+    /// Where the store comes from when it has failed; without one, its first error ends the engine.
+    source: Option<Arc<dyn OpenStore>>,
+    condition: Condition,
+    reopened: Option<Result<Box<dyn Store>, StoreError>>,
     time: SteadyTime,
     board: Board,
     effects: Effects,
@@ -64,6 +83,8 @@ enum Work {
     Order(RolloutId, Order, Reply<Obeyed>),
     Ended(EffectKey, Outcome),
     Due(RolloutId),
+    /// What kept it from advancing is gone.
+    Nudged(RolloutId),
     Resumed(RolloutId),
     Jumped(RolloutId, SignedDuration),
 }
@@ -85,17 +106,42 @@ struct Decided {
 enum Answer {
     Nobody,
     Create(Reply<Created>),
-    Order(Reply<Obeyed>),
+    Order(Reply<Obeyed>, Tends),
 }
 
 impl Engine {
-    /// Takes up every live rollout of the store. When this returns, all of them are armed; announce readiness then.
+    /// Takes up every live rollout of the store. When this returns, all of them are armed; announce readiness then. The
+    /// store's first error ends this engine.
     ///
     /// # Errors
     ///
     /// Damage in the store, named; nothing is driven then.
     pub async fn open(
         store: Box<dyn Store>,
+        clock: Arc<dyn Clock>,
+        performer: Arc<dyn Perform>,
+    ) -> Result<(Self, Handle), EngineError> {
+        Self::begin(store, None, clock, performer).await
+    }
+
+    /// As [`Engine::open`], but an engine that opens the store from `source` again when it fails. While it cannot, and a flag
+    /// is on, the watch goes on without a record.
+    ///
+    /// # Errors
+    ///
+    /// Damage in the store, named; nothing is driven then.
+    pub async fn open_with(
+        store: Box<dyn Store>,
+        source: Arc<dyn OpenStore>,
+        clock: Arc<dyn Clock>,
+        performer: Arc<dyn Perform>,
+    ) -> Result<(Self, Handle), EngineError> {
+        Self::begin(store, Some(source), clock, performer).await
+    }
+
+    async fn begin(
+        store: Box<dyn Store>,
+        source: Option<Arc<dyn OpenStore>>,
         clock: Arc<dyn Clock>,
         performer: Arc<dyn Perform>,
     ) -> Result<(Self, Handle), EngineError> {
@@ -111,8 +157,11 @@ impl Engine {
         let wall = clock.now();
         let time = SteadyTime::new(clock, decided);
         let mut engine = Self {
-            writer,
+            writer: Some(writer),
             store,
+            source,
+            condition: Condition::Well,
+            reopened: None,
             audited_at: time.now(),
             time,
             board,
@@ -129,6 +178,7 @@ impl Engine {
         {
             engine.backlog.extend(engine.jumped(by));
         }
+        engine.find_reserve().await;
         engine.take_up().await?;
         Ok((engine, handle))
     }
@@ -137,18 +187,22 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// The store's first error. Start again to find out what became of the last commit.
+    /// The store's first error, or, where it could be opened again, that nothing can be recorded. Start again to find out what
+    /// became of the last commit.
     pub async fn run(mut self) -> Result<(), EngineError> {
         let ended = loop {
             if let Err(error) = self.turn().await {
                 break Err(error);
             }
             if self.stopping && self.backlog.is_empty() {
-                break Ok(());
+                break self.unrecorded_end();
             }
         };
         // What waits in the inbox is told that the engine stopped when the receiver is dropped.
-        let closed = self.writer.close().await.map_err(EngineError::from);
+        let closed = match self.writer.take() {
+            Some(writer) => writer.close().await.map_err(EngineError::from),
+            None => Ok(()),
+        };
         ended.and(closed)
     }
 
@@ -158,15 +212,26 @@ impl Engine {
         let live = ids.len();
         let resumed = ids.into_iter().map(Work::Resumed).collect();
         self.settle(resumed).await?;
+        // Also for those to which nothing had to be told.
+        self.start_all();
         self.audit();
         let (_, ended) = self.board.counts();
         info!(live, ended, "took up every live rollout");
         Ok(())
     }
 
+    /// Starts whatever any live rollout needs.
+    fn start_all(&mut self) {
+        let now = self.time.now();
+        for rollout in self.board.live() {
+            self.effects.start(rollout, now);
+        }
+    }
+
     async fn turn(&mut self) -> Result<(), EngineError> {
         let work = self.gather().await;
         self.turns.fetch_add(1, Ordering::Relaxed);
+        let work = self.tend_store(work).await?;
         if self.time.now().duration_since(self.audited_at) >= AUDIT_EVERY {
             self.audit();
         }
@@ -177,13 +242,17 @@ impl Engine {
     async fn gather(&mut self) -> Vec<Work> {
         let mut work: Vec<Work> = self.backlog.drain(..).collect();
         if work.is_empty() {
-            let deadline = self.board.next_deadline();
+            let looks = [self.board.next_deadline(), self.condition.next_look()];
+            let deadline = looks.into_iter().flatten().min();
             tokio::select! {
+                // In a fixed order, so that a simulated run repeats itself; nothing starves, as all three are emptied below.
+                biased;
                 request = self.inbox.recv() => match request {
                     Some(request) => work.extend(self.sort(request).await),
                     None => self.stopping = true,
                 },
                 (key, outcome) = self.effects.next() => work.push(Work::Ended(key, outcome)),
+                opened = self.condition.opened() => self.reopened = Some(opened),
                 () = self.time.wait(deadline) => {}
             }
         }
@@ -210,83 +279,13 @@ impl Engine {
         work
     }
 
-    /// Answers what only reads; what may change something becomes work.
-    async fn sort(&mut self, request: Request) -> Option<Work> {
-        match request {
-            Request::Create(new, reply) => return Some(Work::Create(new, reply)),
-            Request::Order(id, order, reply) => return Some(Work::Order(id, order, reply)),
-            Request::Stop => self.stopping = true,
-            Request::Get(id, reply) => self.answer_get(id, reply),
-            Request::List(reply) => self.answer_list(reply),
-            Request::Status(reply) => {
-                let _ = reply.send(Ok(self.status()));
-            }
-            Request::Journal(id, from, reply) => {
-                match self.board.get(id).is_some() || self.board.is_unloaded(id) {
-                    true => {
-                        let store = self.store.clone();
-                        tokio::spawn(async move {
-                            let _ = reply.send(resume::read_journal(&store, id, from).await);
-                        });
-                    }
-                    false => {
-                        let _ = reply.send(Err(EngineError::UnknownRollout(id)));
-                    }
-                }
-            }
-        }
-        None
-    }
-
-    /// Answers with one rollout. An ended one is read and folded beside the loop, and not kept.
-    fn answer_get(&self, id: RolloutId, reply: Reply<Arc<Rollout>>) {
-        if self.board.is_unloaded(id) {
-            let store = self.store.clone();
-            tokio::spawn(async move { drop(reply.send(resume::load_one(&store, id).await)) });
-            return;
-        }
-        let _ = reply.send(self.board.get(id).cloned().ok_or(EngineError::UnknownRollout(id)));
-    }
-
-    /// Answers with all rollouts; ended ones as in [`Engine::answer_get`].
-    fn answer_list(&self, reply: Reply<Vec<Arc<Rollout>>>) {
-        let (mut all, unloaded) = (self.board.all(), self.board.unloaded());
-        if unloaded.is_empty() {
-            let _ = reply.send(Ok(all));
-            return;
-        }
-        let store = self.store.clone();
-        tokio::spawn(async move {
-            for id in unloaded {
-                match resume::load_one(&store, id).await {
-                    Ok(rollout) => all.push(rollout),
-                    Err(error) => return drop(reply.send(Err(error))),
-                }
-            }
-            all.sort_by_key(|rollout| rollout.id());
-            drop(reply.send(Ok(all)));
-        });
-    }
-
-    /// A rollout to order something of; an ended one is loaded for it.
-    async fn find(&mut self, id: RolloutId) -> Result<Arc<Rollout>, EngineError> {
-        if self.board.is_unloaded(id) {
-            let rollout = resume::load_one(&self.store, id).await?;
-            self.board.put(rollout);
-        }
-        self.board.get(id).cloned().ok_or(EngineError::UnknownRollout(id))
-    }
-
-    fn status(&self) -> EngineStatus {
-        let (live, ended) = self.board.counts();
-        let held = self.board.live().filter(|rollout| rollout.is_held()).count();
-        let (effects, stuck, now) = (self.effects.count(), self.stuck.clone(), self.time.now());
-        EngineStatus { live, held, ended, effects, stuck, now }
-    }
-
     /// Says aloud when a live rollout waits for nothing.
     fn audit(&mut self) {
         self.audited_at = self.time.now();
+        // What is kept from advancing waits for the store.
+        if self.condition.is_restrained() {
+            return;
+        }
         let stuck = self.board.live().filter(|rollout| rollout.is_stuck());
         self.stuck = stuck.map(|rollout| rollout.id()).collect();
         for id in &self.stuck {
@@ -310,6 +309,9 @@ impl Engine {
 
     /// Decides, commits, answers and performs one turn's work.
     async fn settle(&mut self, work: Vec<Work>) -> Result<(), EngineError> {
+        if self.condition.is_dark() {
+            return self.settle_dark(work);
+        }
         let (mut batch, mut decisions) = (Vec::new(), Vec::new());
         let mut touched = BTreeSet::new();
         for work in work {
@@ -331,8 +333,7 @@ impl Engine {
             return Ok(());
         }
         if let Err(error) = self.store.commit(batch).await {
-            refuse_all(decisions, &error);
-            return Err(error.into());
+            return self.store_failed(decisions, error).await;
         }
         decisions.into_iter().for_each(|decided| self.publish(decided));
         Ok(())
@@ -342,45 +343,81 @@ impl Engine {
         let now = self.time.now();
         match work {
             Work::Create(new, reply) => Ok(self.stage_creation(id, *new, reply, now).await),
-            Work::Order(id, order, reply) => {
-                let decided = match self.find(id).await {
-                    Ok(rollout) => {
-                        rollout.decide(now, Input::Ordered(order)).map(|events| (rollout, events))
-                    }
-                    Err(error) => {
-                        let _ = reply.send(Err(error));
-                        return Ok(None);
-                    }
-                };
-                match decided {
-                    Ok((rollout, events)) if events.is_empty() => {
-                        let _ = reply.send(Ok(Obeyed { rollout, entries: Vec::new() }));
-                        Ok(None)
-                    }
-                    Ok((rollout, events)) => {
-                        stage_events(&rollout, events, Answer::Order(reply)).map(Some)
-                    }
-                    Err(refusal) => {
-                        let _ = reply.send(Err(refusal.into()));
-                        Ok(None)
-                    }
-                }
-            }
+            Work::Order(id, order, reply) => self.stage_order(id, order, reply, now).await,
             Work::Ended(key, outcome) => self.stage_ending(id, now, key, outcome),
             Work::Due(_) => {
                 let decided = self.stage_input(id, now, Input::DeadlineReached)?;
                 if decided.is_none() && self.board.due(now).contains(&id) {
+                    if self.condition.is_restrained() {
+                        self.put_off(id, now);
+                        return Ok(None);
+                    }
                     error!(rollout = %id, "a deadline came and nothing followed; this is a defect of rolloutd");
                     self.board.silence(id);
                 }
                 Ok(decided)
             }
+            Work::Nudged(_) => self.stage_input(id, now, Input::DeadlineReached),
             Work::Resumed(_) => {
                 let last_seen = self.board.get(id).map_or(now, |rollout| rollout.last_at());
                 self.stage_input(id, now, Input::EngineResumed { last_seen })
             }
             Work::Jumped(_, by) => self.stage_input(id, now, Input::ClockJumped { by }),
         }
+    }
+
+    async fn stage_order(
+        &mut self,
+        id: RolloutId,
+        order: Order,
+        reply: Reply<Obeyed>,
+        now: Timestamp,
+    ) -> Result<Option<Staged>, EngineError> {
+        let tends = restraint::tends(&order.command);
+        let decided = match self.find(id).await {
+            Ok(_) if tends == Tends::On && self.condition.is_restrained() => {
+                Err(EngineError::OnReserve)
+            }
+            Ok(rollout) => self
+                .judge(&rollout, now, Input::Ordered(order))
+                .map(|events| (rollout, events))
+                .map_err(EngineError::from),
+            Err(error) => Err(error),
+        };
+        match decided {
+            Ok((rollout, events)) if events.is_empty() => {
+                let _ = reply.send(Ok(Obeyed { rollout, entries: Vec::new() }));
+                Ok(None)
+            }
+            Ok((rollout, events)) => {
+                stage_events(&rollout, events, Answer::Order(reply, tends)).map(Some)
+            }
+            Err(refusal) => {
+                let _ = reply.send(Err(refusal));
+                Ok(None)
+            }
+        }
+    }
+
+    /// Asks the core; while no flag may be turned on, as if the rollout were held.
+    fn judge(
+        &self,
+        rollout: &Rollout,
+        now: Timestamp,
+        input: Input,
+    ) -> Result<Vec<Event>, Rejection> {
+        match self.condition.is_restrained() {
+            true => restraint::decide(rollout, now, input),
+            false => rollout.decide(now, input),
+        }
+    }
+
+    /// Puts off a deadline that came and that nothing may follow from now; the next reading is not put off with it.
+    fn put_off(&mut self, id: RolloutId, now: Timestamp) {
+        let later = now.checked_add(PUT_OFF).unwrap_or(Timestamp::MAX);
+        let reading = self.board.get(id).and_then(|rollout| rollout.watch().next_at);
+        let reading = reading.filter(|at| *at > now);
+        self.board.put_off(id, reading.map_or(later, |at| at.min(later)));
     }
 
     /// An answer too large to be recorded is as good as none; it must not stop the watch over everybody else.
@@ -410,7 +447,7 @@ impl Engine {
             debug!(rollout = %id, "an input for a rollout that is not in memory");
             return Ok(None);
         };
-        match rollout.decide(now, input) {
+        match self.judge(rollout, now, input) {
             Ok(events) if events.is_empty() => Ok(None),
             Ok(events) => stage_events(rollout, events, Answer::Nobody).map(Some),
             Err(refusal) => {
@@ -434,7 +471,7 @@ impl Engine {
             Answer::Create(reply) => {
                 let _ = reply.send(Ok(Created::New(rollout)));
             }
-            Answer::Order(reply) => {
+            Answer::Order(reply, _) => {
                 let _ = reply.send(Ok(Obeyed { rollout, entries }));
             }
         }
@@ -447,9 +484,11 @@ impl Work {
         match self {
             Self::Create(..) => None,
             Self::Ended(key, _) => Some(key.rollout),
-            Self::Order(id, ..) | Self::Due(id) | Self::Resumed(id) | Self::Jumped(id, _) => {
-                Some(*id)
-            }
+            Self::Order(id, ..)
+            | Self::Due(id)
+            | Self::Nudged(id)
+            | Self::Resumed(id)
+            | Self::Jumped(id, _) => Some(*id),
         }
     }
 }
@@ -487,7 +526,7 @@ fn refuse_all(decisions: Vec<Decided>, error: &StoreError) {
         match decided.answer {
             Answer::Nobody => {}
             Answer::Create(reply) => drop(reply.send(Err(error.clone().into()))),
-            Answer::Order(reply) => drop(reply.send(Err(error.clone().into()))),
+            Answer::Order(reply, _) => drop(reply.send(Err(error.clone().into()))),
         }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Invariants: an effect is performed by one task at a time per key, and not again until its outcome was judged; the flag
 //! writes of one rollout never overlap, so that an enabling that is still on the wire cannot land after its own rollback, and
-//! one that has not begun when its rollback is ordered never begins; a rollback waits for no other rollout's effects.
+//! one that has not begun when its rollback is ordered never begins; a rollback waits for no other rollout's effects. Under
+//! restraint (nothing, or little, can be recorded) only readings and rollbacks begin.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry::Vacant;
@@ -39,11 +40,35 @@ const EFFECT_MAX: Duration = Duration::from_secs(180);
 /// The effects under way.
 pub(crate) struct Effects {
     performer: Arc<dyn Perform>,
-    running: JoinSet<(EffectKey, Outcome)>,
-    /// What is under way or not judged yet, each with whether it is still wanted.
-    under_way: BTreeMap<EffectKey, Arc<AtomicBool>>,
+    running: JoinSet<Ended>,
+    /// What is under way or not judged yet.
+    under_way: BTreeMap<EffectKey, UnderWay>,
     permits: Arc<Semaphore>,
     lanes: BTreeMap<RolloutId, Arc<Semaphore>>,
+    restraint: Restraint,
+    /// Goes up when all that is under way is disowned: its keys may come again with another meaning.
+    generation: u64,
+}
+
+/// What may begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Restraint {
+    /// Whatever a rollout needs.
+    None,
+    /// Only what adds no risk: readings, and writes that put flags back.
+    SafeOnly,
+}
+
+struct UnderWay {
+    /// Whether it may still begin.
+    wanted: Arc<AtomicBool>,
+    is_safe: bool,
+}
+
+struct Ended {
+    generation: u64,
+    key: EffectKey,
+    outcome: Outcome,
 }
 
 impl Effects {
@@ -54,21 +79,48 @@ impl Effects {
             under_way: BTreeMap::new(),
             permits: Arc::new(Semaphore::new(AT_ONCE_MAX)),
             lanes: BTreeMap::new(),
+            restraint: Restraint::None,
+            generation: 0,
+        }
+    }
+
+    /// From now on only what `restraint` allows begins; what it does not and has not begun yet never does.
+    pub(crate) fn restrain(&mut self, restraint: Restraint) {
+        self.restraint = restraint;
+        if restraint == Restraint::SafeOnly {
+            for under_way in self.under_way.values().filter(|under_way| !under_way.is_safe) {
+                under_way.wanted.store(false, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Disowns all that is under way, as a crash would: what has begun goes on, and its outcome is nobody's. Flag writes that
+    /// follow still wait until it has ended.
+    pub(crate) fn disown_all(&mut self) {
+        self.generation += 1;
+        for under_way in std::mem::take(&mut self.under_way).into_values() {
+            under_way.wanted.store(false, Ordering::Relaxed);
         }
     }
 
     /// Starts what `rollout` needs and is not under way yet; what it no longer needs does not begin any more.
     pub(crate) fn start(&mut self, rollout: &Rollout, now: Timestamp) {
-        let wanted = rollout.pending();
+        let mut wanted = rollout.pending();
+        if self.restraint == Restraint::SafeOnly {
+            wanted.retain(|pending| is_safe(&pending.effect));
+        }
         let first = EffectKey { rollout: rollout.id(), seq: Seq::FIRST };
-        for (key, still_wanted) in
+        for (key, under_way) in
             self.under_way.range(first..).take_while(|(key, _)| key.rollout == rollout.id())
         {
-            still_wanted.store(wanted.iter().any(|pending| pending.key == *key), Ordering::Relaxed);
+            let still_wanted = wanted.iter().any(|pending| pending.key == *key);
+            under_way.wanted.store(still_wanted, Ordering::Relaxed);
         }
         for pending in wanted {
             if let Vacant(place) = self.under_way.entry(pending.key) {
-                let still_wanted = Arc::clone(place.insert(Arc::new(AtomicBool::new(true))));
+                let still_wanted = Arc::new(AtomicBool::new(true));
+                let is_safe = is_safe(&pending.effect);
+                place.insert(UnderWay { wanted: Arc::clone(&still_wanted), is_safe });
                 self.spawn(pending, now, still_wanted);
             }
         }
@@ -79,16 +131,26 @@ impl Effects {
 
     /// The next effect to end. Pends for ever while none is under way. Cancel-safe.
     pub(crate) async fn next(&mut self) -> (EffectKey, Outcome) {
-        match self.running.join_next().await {
-            Some(Ok(ended)) => ended,
-            // A task only waits for another one and maps its panic, so it neither panics nor is it cancelled.
-            Some(Err(_)) | None => std::future::pending().await,
+        loop {
+            match self.running.join_next().await {
+                Some(Ok(ended)) if ended.generation == self.generation => {
+                    return (ended.key, ended.outcome);
+                }
+                Some(Ok(_)) => {}
+                // A task only waits for another one and maps its panic, so it neither panics nor is it cancelled.
+                Some(Err(_)) | None => return std::future::pending().await,
+            }
         }
     }
 
     /// An effect that ended already, without waiting.
     pub(crate) fn try_next(&mut self) -> Option<(EffectKey, Outcome)> {
-        self.running.try_join_next()?.ok()
+        loop {
+            let ended = self.running.try_join_next()?.ok()?;
+            if ended.generation == self.generation {
+                return Some((ended.key, ended.outcome));
+            }
+        }
     }
 
     /// Forgets an effect whose outcome is being judged: from now on the state says whether it is needed again.
@@ -102,7 +164,7 @@ impl Effects {
     }
 
     fn spawn(&mut self, pending: PendingEffect, now: Timestamp, still_wanted: Arc<AtomicBool>) {
-        let key = pending.key;
+        let (key, generation) = (pending.key, self.generation);
         if let Effect::FindChangeWindow { window, .. } = &pending.effect {
             let outcome = match schedule::next_opening(window, now) {
                 Ok((opens, closes)) => Outcome::ChangeWindowFound { opens, closes },
@@ -110,7 +172,7 @@ impl Effects {
                     Outcome::Failed(Fault::new(FaultClass::Permanent, None, error.to_string()))
                 }
             };
-            self.running.spawn(async move { (key, outcome) });
+            self.running.spawn(async move { Ended { generation, key, outcome } });
             return;
         }
         let (writes, rollback) = match &pending.effect {
@@ -132,7 +194,8 @@ impl Effects {
             let _permit = acquire(permits).await;
             let _lane = acquire(lane).await;
             if !still_wanted.load(Ordering::Relaxed) {
-                return (key, failed("was not begun: it is no longer needed".to_string()));
+                let outcome = failed("was not begun: it is no longer needed".to_string());
+                return Ended { generation, key, outcome };
             }
             let perform = async move { performer.perform(pending).await };
             let task = tokio::spawn(tokio::time::timeout(EFFECT_MAX, perform));
@@ -141,8 +204,18 @@ impl Effects {
                 Ok(Err(_)) => failed(format!("no answer within {} s", EFFECT_MAX.as_secs())),
                 Err(_) => failed("the adapter panicked; this is a defect of rolloutd".to_string()),
             };
-            (key, outcome)
+            Ended { generation, key, outcome }
         });
+    }
+}
+
+/// True for what adds no risk.
+fn is_safe(effect: &Effect) -> bool {
+    match effect {
+        Effect::Observe(_) | Effect::SetFlags { purpose: WritePurpose::RestoreSafe, .. } => true,
+        Effect::SetFlags { purpose: WritePurpose::Enable, .. }
+        | Effect::Invoke { .. }
+        | Effect::FindChangeWindow { .. } => false,
     }
 }
 

@@ -8,6 +8,7 @@ use rollout_core::{Event, Order, Plan, Rollout, RolloutId, Seq};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::error::EngineError;
+use crate::store::{self, BackupStream, Quarantined, Survey, WriterHandle};
 
 /// Requests that may wait for the driver. More than that wait with their senders.
 pub(crate) const INBOX_MAX: usize = 1_024;
@@ -82,6 +83,34 @@ pub struct EngineStatus {
     pub stuck: Vec<RolloutId>,
     /// The engine's wall clock.
     pub now: Timestamp,
+    /// How the store does.
+    pub store: StoreCondition,
+    /// Rollouts that were set aside as damaged, in order of creation.
+    pub quarantined: Vec<Quarantined>,
+}
+
+/// How the store does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreCondition {
+    /// In one word.
+    pub state: StoreState,
+    /// Since when, where it is not well.
+    pub since: Option<Timestamp>,
+    /// Why, where it is not well.
+    pub why: Option<String>,
+    /// Rollouts whose flags were put back, or are being, without a record.
+    pub unrecorded: Vec<RolloutId>,
+}
+
+/// How the store does, in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreState {
+    /// All is recorded.
+    Well,
+    /// RO0211: the disk is full; all is recorded, on the reserve, and nothing is turned on.
+    Reserve,
+    /// RO0210: nothing is recorded and nothing accepted; flags are watched, and put back on a breach.
+    Failing,
 }
 
 /// A way to the driver. Clones are cheap.
@@ -101,6 +130,7 @@ pub(crate) enum Request {
     List(Reply<Vec<Arc<Rollout>>>),
     Journal(RolloutId, Seq, Reply<Vec<Entry>>),
     Status(Reply<EngineStatus>),
+    Store(Reply<WriterHandle>),
     Stop,
 }
 
@@ -159,6 +189,30 @@ impl Handle {
     /// Only when the engine has stopped.
     pub async fn status(&self) -> Result<EngineStatus, EngineError> {
         self.ask(Request::Status).await
+    }
+
+    /// Begins a backup that shows this moment; commits go on while it is read. `version` is the daemon's.
+    ///
+    /// # Errors
+    ///
+    /// Only when the engine has stopped or the store fails.
+    pub async fn backup(
+        &self,
+        made_at: Timestamp,
+        version: &str,
+    ) -> Result<BackupStream, EngineError> {
+        let store = self.ask(Request::Store).await?;
+        Ok(BackupStream::begin(store, made_at.as_second(), version).await?)
+    }
+
+    /// Checks every entry of every journal; commits go on meanwhile. Damage is in the answer.
+    ///
+    /// # Errors
+    ///
+    /// Only when the engine has stopped or the store fails.
+    pub async fn verify(&self) -> Result<Survey, EngineError> {
+        let store = self.ask(Request::Store).await?;
+        Ok(store::survey(&store).await?)
     }
 
     /// Tells of every journal that grows. A receiver that lags reads the journal and has missed nothing.

@@ -4,6 +4,9 @@
 //! decide, append (durable), evolve, reply, perform. Effects are asked of the state ([`rollout_core::Rollout::pending`]), so
 //! a crash between any two steps only means that they are asked again.
 //!
+//! A store that fails ends the engine, or, with [`Engine::open_with`], does not: while a flag is on, the watch goes on without a
+//! record, and nothing is done unrecorded but putting flags back (`docs/adr/0012-when-nothing-can-be-recorded.md`).
+//!
 //! Knows no HTTP and no Convex: the outside is a [`Perform`], time is a [`Clock`].
 
 mod board;
@@ -12,6 +15,7 @@ mod driver;
 mod effects;
 mod error;
 mod handle;
+mod reopen;
 mod resume;
 mod schedule;
 pub mod store;
@@ -24,7 +28,10 @@ pub use clock::ManualClock;
 pub use clock::{Clock, Moment, ScaledClock, SystemClock};
 pub use driver::Engine;
 pub use effects::{Perform, Performing};
-pub use error::EngineError;
-pub use handle::{Created, EngineStatus, Entry, Handle, NewRollout, Obeyed, Progress};
+pub use error::{EngineError, Unrecorded};
+pub use handle::{
+    Created, EngineStatus, Entry, Handle, NewRollout, Obeyed, Progress, StoreCondition, StoreState,
+};
+pub use reopen::{OpenStore, Opening, Refilling};
 pub use rollout_core::Seq;
 pub use schedule::{ScheduleError, check_change_window, next_opening};

@@ -9,12 +9,14 @@ use crate::board::Board;
 use crate::error::EngineError;
 use crate::handle::Entry;
 use crate::store::record::decode_event;
-use crate::store::{Standing, WriterHandle};
+use crate::store::{Inventory, Standing, WriterHandle};
 
-/// Loads every live rollout; ended ones are only noted.
+/// Loads every live rollout; ended ones are only noted, and so are those that were set aside.
 pub(crate) async fn load(store: &WriterHandle) -> Result<Board, EngineError> {
     let mut board = Board::default();
-    for head in store.heads().await? {
+    let Inventory { heads, quarantined, .. } = store.inventory().await?;
+    quarantined.into_iter().for_each(|aside| board.note_quarantined(aside));
+    for head in heads {
         match head.standing {
             Standing::Ended => board.note_ended(head.rollout),
             Standing::Live => board.put(load_one(store, head.rollout).await?),

@@ -17,8 +17,8 @@ use std::time::Duration;
 
 use rollout_core::{RolloutId, Seq};
 use rollout_engine::store::{
-    Append, Damage, OpenOptions, OpenReport, Origin, Repair, SledStore, Standing, Store,
-    StoreError, Witness, Writer,
+    Append, Damage, Finding, Findings, Loss, OnDamage, OpenOptions, OpenReport, Origin, Repair,
+    SledStore, Standing, Store, StoreError, Writer,
 };
 use tempfile::TempDir;
 
@@ -48,11 +48,7 @@ fn filled() -> TempDir {
 
 /// Changes rows behind the store's back, as a fault below it would.
 fn tamper(dir: &Path, table: &str, change: impl FnOnce(&sled::Tree)) {
-    if let Ok(file) = fs::File::open(dir.join("db")) {
-        // sled lets go of it some time after a store was dropped.
-        file.lock().unwrap();
-        file.unlock().unwrap();
-    }
+    wait_for_database(dir);
     let db = sled::Config::new()
         .path(dir)
         .mode(sled::Mode::LowSpace)
@@ -61,6 +57,14 @@ fn tamper(dir: &Path, table: &str, change: impl FnOnce(&sled::Tree)) {
         .unwrap();
     change(&db.open_tree(table).unwrap());
     db.flush().unwrap();
+}
+
+/// sled lets go of its file some time after a store was dropped.
+fn wait_for_database(dir: &Path) {
+    if let Ok(file) = fs::File::open(dir.join("db")) {
+        file.lock().unwrap();
+        file.unlock().unwrap();
+    }
 }
 
 fn journal_key(rollout: u64, seq: u64) -> Vec<u8> {
@@ -73,12 +77,27 @@ fn flip(tree: &sled::Tree, key: &[u8], at: usize) {
     tree.insert(key, value).unwrap();
 }
 
-fn damage(dir: &Path, rollout: u64) -> (u64, u64, Damage) {
-    let (store, _) = open(dir).unwrap();
-    match store.journal(id(rollout), Seq::FIRST) {
-        Err(StoreError::Damaged { rollout, seq, what }) => (rollout.get(), seq, what),
-        other => panic!("expected damage, got {other:?}"),
+/// Everything that opening refuses to accept.
+fn findings(dir: &Path) -> Findings {
+    match open(dir) {
+        Err(StoreError::Unsound { findings }) => (*findings).clone(),
+        other => panic!("expected findings, got {other:?}"),
     }
+}
+
+/// The only thing that is wrong in `dir`.
+fn damage(dir: &Path) -> (u64, u64, Damage) {
+    let findings = findings(dir);
+    let [Finding { rollout, seq, what, .. }] = findings.rollouts[..] else {
+        panic!("expected one finding, got {findings}");
+    };
+    assert!(findings.rows.is_empty() && findings.loss.is_none(), "{findings}");
+    (rollout.get(), seq, what)
+}
+
+fn set_aside(dir: &Path) -> (SledStore, OpenReport) {
+    let options = OpenOptions { damage: OnDamage::SetAside, ..OpenOptions::default() };
+    SledStore::open(dir, options).unwrap()
 }
 
 #[test]
@@ -86,13 +105,11 @@ fn a_flipped_byte_names_rollout_and_entry() {
     for at in [0, 9, 45, 52] {
         let dir = filled();
         tamper(dir.path(), "journal", |journal| flip(journal, &journal_key(1, 2), at));
-        assert_eq!(damage(dir.path(), 1), (1, 2, Damage::Checksum), "byte {at}");
-        let (store, _) = open(dir.path()).unwrap();
-        assert_eq!(
-            store.journal(id(2), Seq::FIRST).unwrap().len(),
-            3,
-            "the other rollout is sound"
-        );
+        assert_eq!(damage(dir.path()), (1, 2, Damage::Checksum), "byte {at}");
+        let (store, _) = set_aside(dir.path());
+        assert_eq!(store.journal(id(1), Seq::FIRST).unwrap(), [], "it is not served");
+        let sound = store.journal(id(2), Seq::FIRST).unwrap();
+        assert_eq!(sound.len(), 3, "the other rollout is sound");
     }
 }
 
@@ -103,7 +120,7 @@ fn misplaced_and_swapped_rows_are_caught() {
         let row = journal.get(journal_key(1, 2)).unwrap().unwrap();
         journal.insert(journal_key(2, 2), row).unwrap();
     });
-    assert_eq!(damage(dir.path(), 2), (2, 2, Damage::Checksum));
+    assert_eq!(damage(dir.path()), (2, 2, Damage::Checksum));
 
     let dir = filled();
     tamper(dir.path(), "journal", |journal| {
@@ -112,7 +129,7 @@ fn misplaced_and_swapped_rows_are_caught() {
         let other = journal.insert(&second, row).unwrap().unwrap();
         journal.insert(&first, other).unwrap();
     });
-    assert_eq!(damage(dir.path(), 1), (1, 1, Damage::Checksum));
+    assert_eq!(damage(dir.path()), (1, 1, Damage::Checksum));
 }
 
 #[test]
@@ -122,7 +139,7 @@ fn missing_rows_and_parts_and_rows_beyond_the_head_are_caught() {
         tamper(dir.path(), "journal", |journal| {
             journal.remove(journal_key(1, seq)).unwrap().expect("the row exists");
         });
-        assert_eq!(damage(dir.path(), 1), (1, seq, Damage::Missing));
+        assert_eq!(damage(dir.path()), (1, seq, Damage::Missing));
     }
 
     let dir = filled();
@@ -130,13 +147,13 @@ fn missing_rows_and_parts_and_rows_beyond_the_head_are_caught() {
         let key = [journal_key(2, 3), vec![0, 1]].concat();
         parts.remove(key).unwrap().expect("the part exists");
     });
-    assert_eq!(damage(dir.path(), 2), (2, 3, Damage::PartMissing));
+    assert_eq!(damage(dir.path()), (2, 3, Damage::PartMissing));
 
     let dir = filled();
     tamper(dir.path(), "heads", |heads| {
         heads.remove(1_u64.to_be_bytes()).unwrap().expect("the head exists");
     });
-    assert_eq!(damage(dir.path(), 1), (1, 1, Damage::BeyondHead));
+    assert_eq!(damage(dir.path()), (1, 1, Damage::BeyondHead));
 }
 
 #[test]
@@ -155,22 +172,18 @@ fn an_older_row_put_back_breaks_the_chain_to_the_head() {
     tamper(newer.path(), "journal", |journal| {
         journal.insert(journal_key(1, 2), &rows[&2]).unwrap();
     });
-    assert_eq!(damage(newer.path(), 1), (1, 3, Damage::BrokenChain));
+    assert_eq!(damage(newer.path()), (1, 3, Damage::BrokenChain));
     tamper(newer.path(), "journal", |journal| {
         journal.insert(journal_key(1, 3), &rows[&3]).unwrap();
     });
-    assert_eq!(damage(newer.path(), 1), (1, 3, Damage::HeadMismatch));
+    assert_eq!(damage(newer.path()), (1, 3, Damage::HeadMismatch));
 }
 
 #[test]
 fn a_damaged_head_refuses_to_open_and_names_the_rollout() {
     let dir = filled();
     tamper(dir.path(), "heads", |heads| flip(heads, &2_u64.to_be_bytes(), 20));
-    let refused = open(dir.path()).unwrap_err();
-    let StoreError::Damaged { rollout, seq: 0, what: Damage::Checksum } = refused else {
-        panic!("expected a damaged head, got {refused:?}");
-    };
-    assert_eq!(rollout, id(2));
+    assert_eq!(damage(dir.path()), (2, 0, Damage::Checksum));
 }
 
 #[test]
@@ -184,32 +197,65 @@ fn a_store_without_its_own_rows_is_not_taken_for_a_new_one() {
     }
 }
 
-#[test]
-fn an_older_copy_is_refused_until_the_loss_is_accepted() {
+/// A directory whose database is older than its witness: entry 4 of rollout 1 is gone, and all of rollout 3.
+fn went_back() -> TempDir {
     let dir = filled();
-    let backup = tempfile::tempdir().unwrap();
-    copy(dir.path(), backup.path());
+    let older = tempfile::tempdir().unwrap();
+    copy(dir.path(), older.path());
     let (mut store, report) = open(dir.path()).unwrap();
     assert_eq!(report.commits, 2);
-    store.commit(&[append(1, 3, &["lost"])]).unwrap();
+    store.commit(&[append(1, 3, &["lost"]), append(3, 0, &["lost"])]).unwrap();
     drop(store);
-
-    let witness = fs::read(dir.path().join("anchor")).unwrap();
-    copy(backup.path(), dir.path());
-    fs::write(dir.path().join("anchor"), witness).unwrap();
-    for _ in 0..2 {
-        let refused = open(dir.path()).unwrap_err();
-        assert!(matches!(refused, StoreError::WentBack { store: 2, anchor: 3 }), "{refused:?}");
-        assert_eq!(refused.code(), "RO0203");
-        assert!(refused.to_string().contains("went back in time"), "{refused}");
+    wait_for_database(dir.path());
+    let witness = ["anchor", "witness.0", "witness.1"]
+        .map(|name| (name, fs::read(dir.path().join(name)).unwrap()));
+    copy(older.path(), dir.path());
+    for (name, bytes) in witness {
+        fs::write(dir.path().join(name), bytes).unwrap();
     }
-    let overrule = OpenOptions { witness: Witness::Overrule, ..OpenOptions::default() };
-    let (mut store, _) = SledStore::open(dir.path(), overrule).unwrap();
-    store.commit(&[append(1, 3, &["again"])]).unwrap();
+    dir
+}
+
+#[test]
+fn a_lost_tail_is_refused_and_named_until_the_loss_is_accepted() {
+    let dir = went_back();
+    for _ in 0..2 {
+        let found = findings(dir.path());
+        assert_eq!(found.loss, Some(Loss::Behind { store: 2, witness: 3 }));
+        let lost: Vec<_> =
+            found.rollouts.iter().map(|it| (it.rollout.get(), it.seq, it.what)).collect();
+        assert_eq!(lost, [(1, 4, Damage::Lost { upto: 4 }), (3, 1, Damage::Lost { upto: 1 })]);
+        assert_eq!(found.code(), "RO0203");
+        assert!(found.to_string().contains("went back in time"), "{found}");
+    }
+    let (mut store, report) = set_aside(dir.path());
+    let quarantined: Vec<_> = report.quarantined.iter().map(|it| it.rollout.get()).collect();
+    assert_eq!(quarantined, [1, 3]);
+    assert!(report.quarantined[0].why.contains("from entry 4 on"), "{report:?}");
+    let refused = store.commit(&[append(3, 0, &["again"])]).unwrap_err();
+    assert!(refused.is_refusal(), "an id that was handed out is not handed out again: {refused}");
+    store.commit(&[append(2, 3, &["goes on"]), append(4, 0, &["new"])]).unwrap();
     drop(store);
     let (store, report) = open(dir.path()).unwrap();
-    assert_eq!((report.commits, report.repairs), (3, Vec::new()));
-    assert_eq!(store.journal(id(1), id_seq(4)).unwrap()[0].payload, b"again");
+    assert_eq!(report.quarantined.len(), 2, "it is still said");
+    assert_eq!((report.live, report.repairs), (2, Vec::new()));
+    assert_eq!(store.journal(id(2), id_seq(4)).unwrap()[0].payload, b"goes on");
+    let place = dir.path().join(&report.quarantined[0].place);
+    assert!(place.join("store/db").exists() && place.join("r1.backup").exists());
+    let page = fs::read_to_string(place.join("r1.md")).unwrap();
+    assert!(page.contains("Entries that can be read: 3"), "{page}");
+}
+
+/// A witness of the first released format knows that something is lost, not whose it was.
+#[test]
+fn a_loss_that_has_no_name_is_everybodys() {
+    let dir = went_back();
+    for name in ["witness.0", "witness.1"] {
+        fs::remove_file(dir.path().join(name)).unwrap();
+    }
+    let found = findings(dir.path());
+    let suspects: Vec<_> = found.rollouts.iter().map(|it| (it.rollout.get(), it.what)).collect();
+    assert_eq!(suspects, [(1, Damage::Suspect), (2, Damage::Suspect)]);
 }
 
 #[test]
@@ -220,8 +266,7 @@ fn a_witness_of_another_history_is_refused() {
     store.commit(&[append(1, 1, &["y"])]).unwrap();
     drop(store);
     fs::copy(other.path().join("anchor"), one.path().join("anchor")).unwrap();
-    let refused = open(one.path()).unwrap_err();
-    assert!(matches!(refused, StoreError::Diverged { commit: 2 }), "{refused:?}");
+    assert_eq!(findings(one.path()).loss, Some(Loss::Diverged { commit: 2 }));
 }
 
 #[test]

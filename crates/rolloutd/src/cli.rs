@@ -8,15 +8,21 @@ use std::path::PathBuf;
 use std::process;
 
 use clap::{Args, Parser, Subcommand};
+use jiff::Timestamp;
 use rollout_api::Exit;
+use rollout_engine::store::OnDamage;
 use tokio::runtime::{Builder, Runtime};
 
+use crate::backup::BackupArgs;
 use crate::config::{CONFIG_PATH, Config, Surroundings};
 use crate::demo::DemoArgs;
+use crate::place::Trouble;
+use crate::restore::RestoreArgs;
 use crate::serve::ServeError;
 use crate::telemetry::{self, chain};
+use crate::verify::VerifyArgs;
 use crate::wiring::Deployments;
-use crate::{clock, demo, serve, summary};
+use crate::{backup, clock, demo, restore, serve, summary, verify};
 
 /// Runs feature-flag rollouts: in order, watched, rolled back by themselves
 #[derive(Debug, Parser)]
@@ -30,6 +36,12 @@ struct Line {
 enum Verb {
     /// Run the daemon in the foreground, as systemd does
     Serve(ServeArgs),
+    /// Check every entry of every journal, through the running daemon or on the files
+    Verify(VerifyArgs),
+    /// Write everything that the store holds to one file, while the daemon runs or not
+    Backup(BackupArgs),
+    /// Put the store back to what a backup holds; the daemon must not run
+    Restore(RestoreArgs),
     /// Show a whole rollout in about a minute: a made-up deployment, a real engine that is killed on the way
     Demo(DemoArgs),
 }
@@ -42,6 +54,10 @@ struct ServeArgs {
     /// Only check configuration and credentials, say what was found, and end
     #[arg(long)]
     check: bool,
+    /// When the store is damaged: set the damaged rollouts aside for good, keep all files, and serve the rest. Nobody
+    /// watches the flags of a rollout that was set aside
+    #[arg(long, conflicts_with = "check")]
+    quarantine: bool,
 }
 
 /// Whether a text is shown in colours.
@@ -57,6 +73,14 @@ pub(crate) enum Paint {
 pub fn main() -> ! {
     let exit = match Line::parse().verb {
         Verb::Serve(args) => serve_or_check(&args),
+        Verb::Verify(args) => ended(with_runtime(verify::run(&args, paint()))),
+        Verb::Backup(args) => said_at(|now| {
+            let made = with_runtime(backup::run(&args, now, paint()));
+            made.map(|text| (text, Exit::Done))
+        }),
+        Verb::Restore(args) => {
+            said_at(|now| restore::run(&args, now, paint()).map(|text| (text, Exit::Done)))
+        }
         Verb::Demo(args) => play(args),
     };
     process::exit(exit.code().into())
@@ -80,10 +104,37 @@ fn serve_or_check(args: &ServeArgs) -> Exit {
         Ok(clock) => clock,
         Err(error) => return complain(Exit::Usage, &chain(&error)),
     };
-    let served = runtime().and_then(|runtime| runtime.block_on(serve::until_told(config, clock)));
+    let damage = if args.quarantine { OnDamage::SetAside } else { OnDamage::Refuse };
+    let served =
+        runtime().and_then(|runtime| runtime.block_on(serve::until_told(config, damage, clock)));
     match served {
         Ok(()) => Exit::Done,
-        Err(error) => complain(error.exit(), &chain(&error)),
+        Err(error) => complain(error.exit(), &format!("{}{}", chain(&error), error.advice())),
+    }
+}
+
+/// Runs a command that writes down when it ran.
+fn said_at(work: impl FnOnce(Timestamp) -> Result<(String, Exit), Trouble>) -> Exit {
+    match clock::from_env() {
+        Ok(clock) => ended(work(clock.now())),
+        Err(error) => complain(Exit::Usage, &chain(&error)),
+    }
+}
+
+/// Runs a command that may talk to the daemon.
+fn with_runtime<T>(work: impl Future<Output = Result<T, Trouble>>) -> Result<T, Trouble> {
+    let runtime = runtime().map_err(|error| Trouble::new(Exit::Failed, chain(&error)))?;
+    runtime.block_on(work)
+}
+
+/// Prints what a command found, or why it could not.
+fn ended(outcome: Result<(String, Exit), Trouble>) -> Exit {
+    match outcome {
+        Ok((text, exit)) => match io::stdout().write_all(text.as_bytes()) {
+            Ok(()) => exit,
+            Err(error) => complain(Exit::Failed, &format!("failed to print: {error}")),
+        },
+        Err(Trouble { exit, words }) => complain(exit, &words),
     }
 }
 

@@ -4,6 +4,7 @@
 //! (`routes`, `access`) and shows them what there is (`view`).
 
 mod access;
+mod backup;
 mod cli;
 mod clock;
 mod config;
@@ -11,12 +12,15 @@ mod credential;
 pub mod demo;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+mod place;
+mod restore;
 mod routes;
 mod serve;
 mod socket;
 mod summary;
 mod systemd;
 mod telemetry;
+mod verify;
 mod view;
 mod wiring;
 

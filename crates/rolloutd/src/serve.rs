@@ -1,8 +1,9 @@
 //! Owns the daemon's life: what is started in which order, and how it ends.
 //!
 //! Store, engine (every live rollout is armed), socket, then `READY=1`. On SIGTERM or SIGINT: no new connections, running
-//! requests get a moment, the engine stops behind its last commit, the store is closed. When the store fails, the process
-//! ends with the chain of causes: what cannot be recorded must not be done, and a restart finds out what was kept.
+//! requests get a moment, the engine stops behind its last commit, the store is closed. When the store fails, the engine
+//! opens it again; where it cannot and no flag is on, the process ends with the chain of causes, and a restart finds out what
+//! was kept.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rollout_api::Exit;
-use rollout_engine::store::{OpenOptions, OpenReport, SledStore, StoreError};
+use rollout_engine::store::{OnDamage, OpenOptions, OpenReport, SledSource, SledStore, StoreError};
 use rollout_engine::{Clock, Engine, EngineError, Handle};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -22,6 +23,7 @@ use crate::config::Config;
 use crate::routes::{self, App};
 use crate::socket::{self, Place, SocketError};
 use crate::systemd;
+use crate::verify;
 use crate::wiring::Deployments;
 
 /// How long running requests may go on once the daemon stops.
@@ -89,7 +91,11 @@ pub(crate) enum ServeError {
 /// # Errors
 ///
 /// [`ServeError`] when it does not start, or ends by itself.
-pub(crate) async fn until_told(config: Config, clock: Arc<dyn Clock>) -> Result<(), ServeError> {
+pub(crate) async fn until_told(
+    config: Config,
+    damage: OnDamage,
+    clock: Arc<dyn Clock>,
+) -> Result<(), ServeError> {
     let runtime = |source| ServeError::Runtime { source };
     // From here on a signal is kept, also while the store is being opened.
     let mut terminate = signal(SignalKind::terminate()).map_err(runtime)?;
@@ -100,7 +106,7 @@ pub(crate) async fn until_told(config: Config, clock: Arc<dyn Clock>) -> Result<
             _ = interrupt.recv() => info!("SIGINT: stopping"),
         }
     };
-    let daemon = Daemon::start(config, clock).await?;
+    let daemon = Daemon::start_over(config, damage, clock).await?;
     systemd::ready();
     daemon.run(told).await
 }
@@ -111,15 +117,37 @@ impl Daemon {
     /// # Errors
     ///
     /// [`ServeError`]; nothing runs then.
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Self, ServeError> {
+        Self::start_over(config, OnDamage::Refuse, clock).await
+    }
+
+    /// As [`Daemon::start`], and says what is to be done about a damaged store.
+    ///
+    /// # Errors
+    ///
+    /// [`ServeError`]; nothing runs then.
+    pub(crate) async fn start_over(
+        config: Config,
+        damage: OnDamage,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, ServeError> {
         info!(version = env!("CARGO_PKG_VERSION"), "starting");
         let deployments = Arc::new(Deployments::new(&config.deployments));
-        let store = open(config.store_dir()).await?;
+        let options = OpenOptions { damage, ..OpenOptions::default() };
+        let source = SledSource::new(&config.store_dir(), options);
+        let store = open(config.store_dir(), source.clone()).await?;
+        // Setting aside is for this start alone, with a person at hand.
+        let source = source.refusing_damage();
         // Before the engine performs anything: with a socket that cannot be had, nothing should have happened.
         socket::check_free(&config.socket)?;
         let take_up = |source| ServeError::TakeUp { source };
-        let opened =
-            Engine::open(Box::new(store), Arc::clone(&clock), Arc::clone(&deployments) as _);
+        let opened = Engine::open_with(
+            Box::new(store),
+            Arc::new(source),
+            Arc::clone(&clock),
+            Arc::clone(&deployments) as _,
+        );
         let (engine, handle) = opened.await.map_err(take_up)?;
         let (listener, place) = socket::listen(&config.socket, config.socket_mode)?;
         let stopping = watch::Sender::new(false);
@@ -212,11 +240,25 @@ impl ServeError {
             store.is_some_and(|error| matches!(error.code(), "RO0201" | "RO0202" | "RO0203"));
         if needs_a_person { Exit::Refused } else { Exit::Failed }
     }
+
+    /// What a person can do about a store that was refused; empty for everything else.
+    pub(crate) fn advice(&self) -> String {
+        match self {
+            Self::Store { source, .. } | Self::TakeUp { source: EngineError::Store(source) } => {
+                verify::advice(source)
+            }
+            Self::Runtime { .. }
+            | Self::TakeUp { .. }
+            | Self::Socket(_)
+            | Self::Engine { .. }
+            | Self::Panicked { .. }
+            | Self::Server { .. } => String::new(),
+        }
+    }
 }
 
-async fn open(dir: PathBuf) -> Result<SledStore, ServeError> {
-    let at = dir.clone();
-    let opened = tokio::task::spawn_blocking(move || SledStore::open(&at, OpenOptions::default()));
+async fn open(dir: PathBuf, source: SledSource) -> Result<SledStore, ServeError> {
+    let opened = tokio::task::spawn_blocking(move || source.open_now());
     let opened = opened.await.map_err(|source| ServeError::Panicked { source })?;
     let (store, report) =
         opened.map_err(|source| ServeError::Store { dir: dir.clone(), source })?;
@@ -229,6 +271,9 @@ fn announce(dir: &Path, report: &OpenReport) {
     info!(dir = %dir.display(), ?origin, commits, live, ended, "opened the store");
     for repair in &report.repairs {
         warn!(?repair, "the store was put right");
+    }
+    for aside in &report.quarantined {
+        warn!(rollout = %aside.rollout, code = "RO0208", place = aside.place, "quarantined, so nobody watches its flags: {}", aside.why);
     }
 }
 
@@ -255,8 +300,11 @@ fn server_error(ended: Result<io::Result<()>, JoinError>) -> ServeError {
 fn code_words(error: &EngineError) -> String {
     match error {
         EngineError::Store(source) => format!(" ({})", source.code()),
+        EngineError::Unrecorded { .. } => " (RO0210)".to_owned(),
+        EngineError::OnReserve => " (RO0211)".to_owned(),
         EngineError::Record { .. }
         | EngineError::UnknownRollout(_)
+        | EngineError::Quarantined(_)
         | EngineError::Rejected(_)
         | EngineError::DeploymentBusy { .. }
         | EngineError::FlagLocked { .. }

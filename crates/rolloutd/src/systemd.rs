@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use rollout_engine::Handle;
+use rollout_engine::{Handle, StoreState};
 use sd_notify::NotifyState;
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
@@ -60,14 +60,21 @@ fn feed_every(limit: Duration) -> Duration {
 
 async fn status_line(handle: &Handle) -> Option<String> {
     let status = handle.status().await.ok()?;
-    Some(words(status.live, status.held))
+    Some(words(status.live, status.held, status.store.state))
 }
 
-fn words(live: usize, held: usize) -> String {
-    match (live, held) {
+fn words(live: usize, held: usize, store: StoreState) -> String {
+    let rollouts = match (live, held) {
         (0, _) => "no rollout is live".to_owned(),
         (live, 0) => format!("{live} live"),
         (live, held) => format!("{live} live, {held} held"),
+    };
+    match store {
+        StoreState::Well => rollouts,
+        StoreState::Reserve => format!("{rollouts}; disk full, nothing is turned on (RO0211)"),
+        StoreState::Failing => {
+            format!("{rollouts}; NOTHING IS RECORDED, flags are watched (RO0210)")
+        }
     }
 }
 
@@ -90,8 +97,12 @@ mod tests {
 
     #[test]
     fn the_status_line_is_short() {
-        assert_eq!(words(0, 0), "no rollout is live");
-        assert_eq!(words(3, 0), "3 live");
-        assert_eq!(words(3, 1), "3 live, 1 held");
+        assert_eq!(words(0, 0, StoreState::Well), "no rollout is live");
+        assert_eq!(words(3, 0, StoreState::Well), "3 live");
+        assert_eq!(words(3, 1, StoreState::Well), "3 live, 1 held");
+        assert_eq!(
+            words(3, 1, StoreState::Failing),
+            "3 live, 1 held; NOTHING IS RECORDED, flags are watched (RO0210)"
+        );
     }
 }

@@ -3,6 +3,7 @@
 //! Refuses to guess: an answer that is neither the promised type nor a [`Problem`] is [`ClientError::Protocol`]. Nothing is
 //! repeated here; starting is made repeatable by its [`IdempotencyKey`], orders by being the same twice.
 
+mod download;
 mod stream;
 
 use std::io;
@@ -18,7 +19,9 @@ use crate::order::{OrderRequest, OrderResponse, OrderVerb, StartRequest, StartRe
 use crate::problem::{PROBLEM_MEDIA_TYPE, Problem};
 use crate::rollout::RolloutList;
 use crate::server::ServerStatus;
+use crate::verify::VerifyReport;
 
+pub use download::Download;
 pub use stream::EventStream;
 
 /// How long an ordinary call may take. The slowest is an order, which waits for one durable commit.
@@ -160,6 +163,25 @@ impl Client {
         let call =
             self.http.get(url).header("Accept", "text/event-stream").header("Last-Event-ID", after);
         Ok(EventStream::new(self.send(call).await?, self.socket.clone()))
+    }
+
+    /// A backup of everything, as it stands now.
+    ///
+    /// # Errors
+    ///
+    /// Like every call: [`ClientError`]. `RO0403` for who may not give orders.
+    pub async fn backup(&self) -> Result<Download, ClientError> {
+        let call = self.http.get(self.url(&["backup"]));
+        Ok(Download::new(self.send(call).await?, self.socket.clone()))
+    }
+
+    /// Has the daemon check every entry of every journal. Takes seconds where there are a million.
+    ///
+    /// # Errors
+    ///
+    /// Like every call: [`ClientError`]. `RO0403` for who may not give orders.
+    pub async fn verify(&self) -> Result<VerifyReport, ClientError> {
+        self.read(self.http.get(self.url(&["verify"]))).await
     }
 
     /// Gives a rollout an order.

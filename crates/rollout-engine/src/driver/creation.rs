@@ -32,6 +32,7 @@ impl Engine {
         now: Timestamp,
     ) -> Option<Staged> {
         let answered = match self.creation(id, new, now).await {
+            Ok(Start::New(..)) if self.condition.is_restrained() => Err(EngineError::OnReserve),
             Ok(Start::New(append, rollout, entry)) => {
                 let (entries, answer) = (vec![*entry], Answer::Create(reply));
                 return Some(Staged { append, decided: Decided { rollout, entries, answer } });

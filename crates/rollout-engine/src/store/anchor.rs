@@ -14,7 +14,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::{Hash, StoreError};
+use super::{Hash, Loss, StoreError};
 
 /// What a slot remembers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,15 +28,13 @@ pub(super) struct Mark {
 }
 
 impl Mark {
-    /// Whether a store that ends at `commits` with `running` may be resumed under this witness.
-    pub(super) fn check(&self, commits: u64, running: &Hash) -> Result<(), StoreError> {
+    /// How a store that ends at `commits` with `running` disagrees with this witness.
+    pub(super) fn check(&self, commits: u64, running: &Hash) -> Option<Loss> {
         if commits < self.commits {
-            return Err(StoreError::WentBack { store: commits, anchor: self.commits });
+            return Some(Loss::Behind { store: commits, witness: self.commits });
         }
-        if commits == self.commits && *running != self.running {
-            return Err(StoreError::Diverged { commit: commits });
-        }
-        Ok(())
+        let is_another = commits == self.commits && *running != self.running;
+        is_another.then_some(Loss::Diverged { commit: commits })
     }
 }
 
@@ -82,17 +80,10 @@ enum Pending {
 /// Whether a mark must be on disk when [`Anchor::note`] returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SyncWhen {
-    /// If the last sync is long enough ago.
-    Due,
+    /// With a later one.
+    Later,
     /// In any case.
     Now,
-}
-
-/// Whether a mark went to the disk or waits for the next sync.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Noted {
-    Synced,
-    Waiting,
 }
 
 impl Anchor {
@@ -118,17 +109,21 @@ impl Anchor {
         Ok(anchor)
     }
 
+    /// Whether the last sync is long enough ago for the next one.
+    pub(super) fn is_due(&self) -> bool {
+        self.synced_at.elapsed() >= self.sync_every
+    }
+
     /// Remembers `mark`, which must be durable in the store.
-    pub(super) fn note(&mut self, mark: &Mark, sync: SyncWhen) -> Result<Noted, StoreError> {
+    pub(super) fn note(&mut self, mark: &Mark, sync: SyncWhen) -> Result<(), StoreError> {
         self.file
             .write_all_at(&write_slot(mark), self.open_slot * SLOT_BYTES as u64)
             .map_err(StoreError::io("write the witness"))?;
         self.pending = Pending::Mark;
-        if sync == SyncWhen::Now || self.synced_at.elapsed() >= self.sync_every {
-            self.sync()?;
-            return Ok(Noted::Synced);
+        match sync {
+            SyncWhen::Later => Ok(()),
+            SyncWhen::Now => self.sync(),
         }
-        Ok(Noted::Waiting)
     }
 
     /// Puts the newest mark on disk.
@@ -209,7 +204,7 @@ mod tests {
         let mut anchor = Anchor::start(dir.path(), &mark(1, 0), HOUR).unwrap();
         assert_eq!(read(dir.path()).unwrap(), Some(mark(1, 0)));
         for commits in 1..4 {
-            assert_eq!(anchor.note(&mark(1, commits), SyncWhen::Due).unwrap(), Noted::Waiting);
+            anchor.note(&mark(1, commits), SyncWhen::Later).unwrap();
             assert_eq!(read(dir.path()).unwrap(), Some(mark(1, commits)));
         }
     }
@@ -221,7 +216,7 @@ mod tests {
         let mut anchor = Anchor::start(dir.path(), &mark(1, 5), HOUR).unwrap();
         for commits in 6..9 {
             let before = fs::read(&path).unwrap();
-            assert_eq!(anchor.note(&mark(1, commits), SyncWhen::Due).unwrap(), Noted::Waiting);
+            anchor.note(&mark(1, commits), SyncWhen::Later).unwrap();
             let open = usize::try_from(anchor.open_slot).unwrap() * SLOT_BYTES;
             let mut torn = fs::read(&path).unwrap();
             let synced = (SLOT_BYTES - open)..(2 * SLOT_BYTES - open);
@@ -246,13 +241,10 @@ mod tests {
     #[test]
     fn a_store_behind_its_witness_or_beside_it_is_refused() {
         let witness = mark(1, 7);
-        assert!(witness.check(7, &witness.running).is_ok());
-        assert!(witness.check(8, &[0; 32]).is_ok());
-        assert!(matches!(
-            witness.check(6, &[0; 32]),
-            Err(StoreError::WentBack { store: 6, anchor: 7 })
-        ));
-        assert!(matches!(witness.check(7, &[0; 32]), Err(StoreError::Diverged { commit: 7 })));
+        assert_eq!(witness.check(7, &witness.running), None);
+        assert_eq!(witness.check(8, &[0; 32]), None);
+        assert_eq!(witness.check(6, &[0; 32]), Some(Loss::Behind { store: 6, witness: 7 }));
+        assert_eq!(witness.check(7, &[0; 32]), Some(Loss::Diverged { commit: 7 }));
     }
 
     #[test]

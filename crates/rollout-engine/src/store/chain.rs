@@ -92,7 +92,8 @@ pub(super) fn running_hash<'a>(before: &Hash, heads: impl Iterator<Item = &'a He
     hasher.finalize().into()
 }
 
-fn entry_hash(previous: &Hash, rollout: RolloutId, seq: Seq, payload: &[u8]) -> Hash {
+/// The hash of an entry, which covers all before it.
+pub(super) fn entry_hash(previous: &Hash, rollout: RolloutId, seq: Seq, payload: &[u8]) -> Hash {
     let mut hasher = Sha256::new_with_prefix(previous);
     hasher.update(rollout.get().to_be_bytes());
     hasher.update(seq.get().to_be_bytes());
@@ -127,14 +128,15 @@ impl Walk {
         Ok(())
     }
 
-    /// Takes the expected entry.
-    pub(super) fn step(&mut self, previous: &Hash, payload: &[u8]) -> Result<(), StoreError> {
+    /// Takes the expected entry; its hash.
+    pub(super) fn step(&mut self, previous: &Hash, payload: &[u8]) -> Result<Hash, StoreError> {
         if self.hash.is_some_and(|hash| hash != *previous) {
             return Err(self.damaged(self.next, Damage::BrokenChain));
         }
-        self.hash = Some(entry_hash(previous, self.head.rollout, self.next, payload));
+        let hash = entry_hash(previous, self.head.rollout, self.next, payload);
+        self.hash = Some(hash);
         self.next = self.next.next();
-        Ok(())
+        Ok(hash)
     }
 
     /// Whether the walk reached the head, and the head is the one that was committed.

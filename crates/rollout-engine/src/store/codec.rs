@@ -72,6 +72,7 @@ pub(super) enum RowKind {
     Head = 5,
     Part = 6,
     Idempotency = 7,
+    Aside = 8,
 }
 
 /// Encodes `row` and puts it into the envelope for `place`.

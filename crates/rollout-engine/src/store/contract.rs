@@ -152,6 +152,22 @@ pub fn idempotency_rows_come_with_their_batch(bed: &mut impl Bed) {
     }
 }
 
+/// Every idempotency row is listed in the order of the keys, as a backup needs it; no store sets rollouts aside by itself.
+pub fn all_idempotency_rows_are_listed(bed: &mut impl Bed) {
+    let mut store = bed.open();
+    for (name, rollout) in [("k2", 1), ("k1", 2), ("k10", 3)] {
+        let append = Append { idempotency: Some(key(name, rollout)), ..append(rollout, 0, &["a"]) };
+        commit(&mut store, &[append]);
+    }
+    for _ in 0..2 {
+        let rows = store.idempotency_rows().expect("sound rows are read");
+        assert_eq!(rows, [key("k1", 2), key("k10", 3), key("k2", 1)]);
+        assert_eq!(store.quarantined(), []);
+        drop(store);
+        store = bed.open();
+    }
+}
+
 /// Heads with their hashes, and entries, are the same after closing, and after dropping without closing; then the
 /// journal goes on where it ended.
 pub fn reopening_finds_what_was_committed(bed: &mut impl Bed) {
@@ -278,6 +294,7 @@ mod tests {
         unacceptable_appends_are_refused
         idempotency_rows_come_with_their_batch
         reopening_finds_what_was_committed
+        all_idempotency_rows_are_listed
         hashes_depend_on_the_history_alone
     }
 }

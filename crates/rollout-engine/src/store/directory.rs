@@ -2,7 +2,8 @@
 //!
 //! Refuses a directory that another process holds or that a later version wrote, before anything in it is changed.
 //! Files: `format` (the format as text), `lock` (held by a running daemon, with its pid), `anchor` (the witness),
-//! `quarantine/` (what was moved aside), and sled's own `db`, `conf`, `snap.*` and `blobs/`.
+//! `witness.0` and `witness.1` (the ledger), `quarantine/` (what was moved aside), for a moment `rebuild/` and `exchange*`
+//! (see `replace.rs`), and sled's own `db`, `conf`, `snap.*` and `blobs/`.
 
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, Read as _, Write as _};
@@ -28,23 +29,69 @@ pub enum Repair {
     },
     /// The witness was missing or unreadable and was started anew: this once, a lost tail could not be noticed.
     WitnessRestarted,
+    /// The file `format` could not be read and was written again, from what the database says.
+    FormatRewritten,
+    /// An exchange of the store's files that a crash had cut short was finished.
+    ExchangeFinished,
+    /// Damaged rollouts were set aside, with all files of the damaged store.
+    SetAside {
+        /// Where they are now.
+        to: PathBuf,
+        /// How many rollouts.
+        rollouts: usize,
+    },
 }
 
 /// A store directory that this process holds.
 #[derive(Debug)]
 pub(super) struct Directory {
     path: PathBuf,
+    /// What the file `format` said.
+    format: FormatFile,
     /// Holds the lock.
     lock: File,
+}
+
+/// What the file `format` says. It is the last thing that a new store gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FormatFile {
+    /// There is none: no store, or one whose creation was cut short.
+    Missing,
+    /// One that this build knows.
+    Known,
+    /// Nothing that makes sense; the database has to say it.
+    Garbled,
 }
 
 impl Directory {
     /// Creates `path` if need be (mode 0700), checks its format and takes its lock.
     pub(super) fn claim(path: &Path) -> Result<Self, StoreError> {
         create(path)?;
-        check_format(path)?;
+        let format = check_format(path)?;
         let lock = lock(path)?;
-        Ok(Self { path: path.to_owned(), lock })
+        Ok(Self { path: path.to_owned(), format, lock })
+    }
+
+    /// Takes the lock of `path` whatever it holds: it is going to be replaced.
+    pub(super) fn claim_to_replace(path: &Path) -> Result<Self, StoreError> {
+        create(path)?;
+        let lock = lock(path)?;
+        Ok(Self { path: path.to_owned(), format: FormatFile::Garbled, lock })
+    }
+
+    /// What the file `format` said when the directory was claimed.
+    pub(super) fn format(&self) -> FormatFile {
+        self.format
+    }
+
+    /// A path below `quarantine/` that does not exist yet.
+    pub(super) fn next_quarantine(&self) -> PathBuf {
+        let quarantine = self.path.join("quarantine");
+        let mut number = 1_u64;
+        while quarantine.join(number.to_string()).exists() {
+            number += 1;
+        }
+        quarantine.join(number.to_string())
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -91,15 +138,8 @@ impl Directory {
             return Ok(None);
         }
         let moving = "move a damaged snapshot aside";
-        let to = (1_u32..)
-            .map(|n| self.path.join("quarantine").join(n.to_string()))
-            .find(|to| !to.exists())
-            .ok_or_else(|| StoreError::unreadable("quarantine/ is full"))?;
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&to)
-            .map_err(StoreError::io(moving))?;
+        let to = self.next_quarantine();
+        create_private(&to).map_err(StoreError::io(moving))?;
         for name in names {
             fs::rename(self.path.join(&name), to.join(&name)).map_err(StoreError::io(moving))?;
         }
@@ -124,7 +164,7 @@ impl Directory {
     /// Marks the directory as being of this build's format, durably. Written last, once the store is complete.
     pub(super) fn write_format(&self) -> Result<(), StoreError> {
         let path = self.path.join(FORMAT_FILE);
-        if path.exists() {
+        if self.format == FormatFile::Known && path.exists() {
             return Ok(());
         }
         let writing = "write the store format";
@@ -169,34 +209,43 @@ fn create(path: &Path) -> Result<(), StoreError> {
         return Ok(());
     }
     let creating = "create the store directory";
-    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(StoreError::io(creating))?;
+    create_private(path).map_err(StoreError::io(creating))?;
     match path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         Some(parent) => sync_directory(parent),
         None => sync_directory(Path::new(".")),
     }
 }
 
-fn sync_directory(path: &Path) -> Result<(), StoreError> {
+/// Creates a directory that only its owner may look into, and those above it.
+pub(super) fn create_private(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// Makes the names in a directory durable.
+pub(super) fn sync_directory(path: &Path) -> Result<(), StoreError> {
     File::open(path)
         .and_then(|directory| directory.sync_all())
         .map_err(StoreError::io("sync the store directory"))
 }
 
-fn check_format(path: &Path) -> Result<(), StoreError> {
-    let mut text = String::new();
+fn check_format(path: &Path) -> Result<FormatFile, StoreError> {
+    let mut bytes = Vec::new();
     match File::open(path.join(FORMAT_FILE)) {
         Ok(file) => file
             .take(64)
-            .read_to_string(&mut text)
+            .read_to_end(&mut bytes)
             .map_err(StoreError::io("read the store format"))?,
-        Err(missing) if missing.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(missing) if missing.kind() == io::ErrorKind::NotFound => {
+            return Ok(FormatFile::Missing);
+        }
         Err(error) => return Err(StoreError::io("open the store format")(error)),
     };
-    let format = text.strip_prefix(FORMAT_WORDS).and_then(|rest| rest.trim_end().parse().ok());
-    match format {
+    let text = String::from_utf8_lossy(&bytes);
+    let number = text.strip_prefix(FORMAT_WORDS).and_then(|rest| rest.strip_suffix('\n'));
+    match number.and_then(|number| number.parse().ok()) {
         Some(found) if found > FORMAT => Err(StoreError::TooNew { found, known: FORMAT }),
-        Some(_) => Ok(()),
-        None => Err(StoreError::unreadable("the file `format` does not name a store format")),
+        Some(FORMAT) => Ok(FormatFile::Known),
+        Some(_) | None => Ok(FormatFile::Garbled),
     }
 }
 

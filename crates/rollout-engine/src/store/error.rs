@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use rollout_core::RolloutId;
 
+use super::Findings;
 use super::codec::{CodecError, ROW_VERSION};
 
 /// Why the store refused, or could not.
@@ -42,25 +43,11 @@ pub enum StoreError {
         #[source]
         source: Option<Arc<io::Error>>,
     },
-    /// Commits that were acknowledged are gone.
-    #[error(
-        "resume: the store went back in time, it ends at commit {store} although commit {anchor} was acknowledged; \
-         flags may be on that it does not know of; restore a later backup, or put the flags back by hand and start with an empty state directory"
-    )]
-    WentBack {
-        /// The last commit in the store.
-        store: u64,
-        /// The last commit that the witness saw.
-        anchor: u64,
-    },
-    /// Store and witness hold different histories.
-    #[error(
-        "resume: store and witness disagree about commit {commit}, so one of them was copied from another place or time; \
-         put back the pair that belongs together"
-    )]
-    Diverged {
-        /// The commit that both claim to end with.
-        commit: u64,
+    /// The store as a whole does not hold what was acknowledged; everything that is wrong with it.
+    #[error("check the store: {findings}")]
+    Unsound {
+        /// What was found; not empty.
+        findings: Arc<Findings>,
     },
     /// Another process has the store open.
     #[error("open the store: {} has it open", holder(.pid))]
@@ -118,7 +105,7 @@ impl StoreError {
         match self {
             Self::TooNew { .. } => "RO0201",
             Self::Damaged { .. } | Self::Unreadable { .. } => "RO0202",
-            Self::WentBack { .. } | Self::Diverged { .. } => "RO0203",
+            Self::Unsound { findings } => findings.code(),
             Self::Locked { .. } => "RO0204",
             Self::Io { .. } => "RO0205",
             Self::Conflict { .. } | Self::KeyTaken { .. } | Self::Unacceptable { .. } => "RO0206",
@@ -198,6 +185,25 @@ pub enum Damage {
     /// The database could not read the page.
     #[error("the database reports corruption")]
     Page,
+    /// Entries that the witness knows of are gone.
+    #[error("entries up to {upto} were acknowledged and are gone")]
+    Lost {
+        /// The last entry that the witness knows of.
+        upto: u64,
+    },
+    /// The entry is not the one that the witness saw.
+    #[error("the entry is another one than was acknowledged")]
+    Replaced,
+    /// Something was lost, and the witness cannot say whose it was.
+    #[error("acknowledged entries are gone, and nothing says that they were not this rollout's")]
+    Suspect,
+}
+
+impl Damage {
+    /// Whether acknowledged entries are gone, rather than there and not readable.
+    pub fn is_loss(self) -> bool {
+        matches!(self, Self::Lost { .. } | Self::Replaced | Self::Suspect)
+    }
 }
 
 /// What a panic said, as far as it is text.

@@ -3,11 +3,15 @@
 //! There are two layers, as under a real store: what was written and what is durable. A process that dies loses
 //! neither; a power cut ([`MemoryDisk::cut_power`]) loses what was written only. Refuses nothing that the disk accepts.
 
+mod source;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rollout_core::{RolloutId, Seq};
+
+pub use self::source::{Broken, MemorySource};
 
 use super::chain;
 use super::{Append, Entry, Head, IdempotencyRow, Store, StoreError};
@@ -33,10 +37,14 @@ pub enum Failure {
 struct Platters {
     written: Layer,
     durable: Layer,
+    /// What was written since the last sync, oldest first.
+    unsynced: Vec<Layer>,
     /// Goes up with every opening and every power cut: an older store is dead.
     incarnation: u64,
     /// Commits until the failure, and the failure.
     failing: Option<(u64, Failure)>,
+    /// What stays broken once a commit has failed.
+    trouble: source::Trouble,
     commits: u64,
 }
 
@@ -65,6 +73,7 @@ impl MemoryDisk {
     pub fn cut_power(&self) {
         let mut platters = self.platters();
         platters.incarnation += 1;
+        platters.unsynced.clear();
         platters.written = platters.durable.clone();
     }
 
@@ -101,18 +110,24 @@ impl MemoryStore {
         if staged.heads.is_empty() {
             return Ok(());
         }
+        platters.trouble.check_commit()?;
         let failure = platters.next_failure();
         assert!(failure != Some(Failure::Panic), "injected panic");
-        let layer = &mut platters.written;
-        for entry in &staged.entries {
-            layer.entries.insert((entry.rollout, entry.seq), entry.payload.to_vec());
-        }
-        layer.keys.extend(staged.keys.iter().map(|(key, row)| ((*key).to_owned(), (*row).clone())));
-        layer.heads.extend(staged.heads);
+        let entries = staged.entries.iter();
+        let keys = staged.keys.iter().map(|(key, row)| ((*key).to_owned(), (*row).clone()));
+        let change = Layer {
+            entries: entries
+                .map(|entry| ((entry.rollout, entry.seq), entry.payload.to_vec()))
+                .collect(),
+            keys: keys.collect(),
+            heads: staged.heads,
+        };
+        platters.written.extend(change.clone());
+        platters.unsynced.push(change);
         if failure == Some(Failure::BeforeDurable) {
             return Err(injected());
         }
-        platters.durable = platters.written.clone();
+        platters.sync();
         if failure == Some(Failure::AfterDurable) {
             return Err(injected());
         }
@@ -130,10 +145,26 @@ impl MemoryStore {
     }
 }
 
+impl Layer {
+    fn extend(&mut self, change: Self) {
+        self.heads.extend(change.heads);
+        self.entries.extend(change.entries);
+        self.keys.extend(change.keys);
+    }
+}
+
 impl Platters {
+    /// What the disk does for `fdatasync`: whatever was written is durable.
+    fn sync(&mut self) {
+        for change in self.unsynced.drain(..) {
+            self.durable.extend(change);
+        }
+    }
+
     fn next_failure(&mut self) -> Option<Failure> {
         let (nth, failure) = self.failing.take()?;
         if nth == 1 {
+            self.trouble.begin();
             return Some(failure);
         }
         self.failing = Some((nth - 1, failure));
@@ -164,6 +195,10 @@ impl Store for MemoryStore {
 
     fn idempotency(&self, key: &str) -> Result<Option<IdempotencyRow>, StoreError> {
         Ok(self.alive()?.written.keys.get(key).cloned())
+    }
+
+    fn idempotency_rows(&self) -> Result<Vec<IdempotencyRow>, StoreError> {
+        Ok(self.alive()?.written.keys.values().cloned().collect())
     }
 
     fn close(&mut self) -> Result<(), StoreError> {

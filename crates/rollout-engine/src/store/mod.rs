@@ -9,13 +9,21 @@
 //! Two implementations: [`SledStore`] on disk and, for tests, `MemoryStore`. One suite, `contract.rs`, judges both.
 
 mod anchor;
+pub mod backup;
 mod chain;
 pub(crate) mod codec;
 mod directory;
 mod error;
+mod findings;
+mod ledger;
+mod online;
 mod opening;
+mod rebuild;
 pub mod record;
+mod replace;
+mod reserve;
 mod rows;
+mod salvage;
 mod sled;
 mod writer;
 
@@ -29,7 +37,10 @@ use rollout_core::{RolloutId, Seq};
 pub use self::codec::{CodecError, RECORD_BYTES_MAX, decode, encode};
 pub use self::directory::Repair;
 pub use self::error::{Damage, StoreError};
-pub use self::opening::{OpenOptions, OpenReport, Origin, Witness};
+pub use self::findings::{Finding, Findings, Loss, Survey, Surveyed};
+pub use self::online::{BackupStream, Inventory, survey};
+pub use self::opening::{OnDamage, OpenOptions, OpenReport, Origin};
+pub use self::reserve::{RESERVE_BYTES, SledSource};
 pub use self::sled::SledStore;
 pub use self::writer::{Writer, WriterHandle};
 
@@ -93,6 +104,28 @@ pub struct IdempotencyRow {
     pub request_digest: Hash,
 }
 
+/// How far a store has come. Goes on after a restore, so that a witness is never older than what it belongs to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Age {
+    /// How often it was opened.
+    pub incarnation: u64,
+    /// Number of commits.
+    pub commits: u64,
+}
+
+/// A rollout that was damaged and set aside: it is not driven, and its id is never given to another one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quarantined {
+    /// The rollout.
+    pub rollout: RolloutId,
+    /// The first entry that could not be relied on; 0 for its head.
+    pub seq: u64,
+    /// What was wrong, in words.
+    pub why: String,
+    /// Where what could be read of it is kept, below the store's directory.
+    pub place: String,
+}
+
 /// The durable journal of all rollouts. Blocking; owned by one thread, see [`Writer`].
 pub trait Store: Send + 'static {
     /// Every head, in id order.
@@ -121,6 +154,22 @@ pub trait Store: Send + 'static {
     /// # Errors
     /// `RO0202` when the row is damaged.
     fn idempotency(&self, key: &str) -> Result<Option<IdempotencyRow>, StoreError>;
+
+    /// Every idempotency row, in the order of the keys.
+    ///
+    /// # Errors
+    /// `RO0202` when one of them is damaged.
+    fn idempotency_rows(&self) -> Result<Vec<IdempotencyRow>, StoreError>;
+
+    /// Rollouts that were set aside as damaged, in id order. A store that cannot be damaged has none.
+    fn quarantined(&self) -> Vec<Quarantined> {
+        Vec::new()
+    }
+
+    /// How often the store was opened and how many commits it took, for a backup to carry on from.
+    fn age(&self) -> Age {
+        Age::default()
+    }
 
     /// Flushes what is left and syncs the witness; the last call. Later commits fail with [`StoreError::Closed`].
     ///

@@ -2,30 +2,31 @@
 
 use std::time::Duration;
 
-use super::Repair;
+use super::{Quarantined, Repair};
 
 /// How to open a store.
 #[derive(Clone, Copy, Debug)]
 pub struct OpenOptions {
-    /// What to do when the witness knows of more than the store.
-    pub witness: Witness,
+    /// What to do with a store that is not what was acknowledged.
+    pub damage: OnDamage,
     /// How often the witness is synced at the most: what a lost tail may hide from it after a power cut.
     pub witness_sync_every: Duration,
 }
 
 impl Default for OpenOptions {
     fn default() -> Self {
-        Self { witness: Witness::Enforce, witness_sync_every: Duration::from_secs(1) }
+        Self { damage: OnDamage::Refuse, witness_sync_every: Duration::from_secs(1) }
     }
 }
 
-/// What to do when the witness knows of more than the store.
+/// What to do with a store that is not what was acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Witness {
-    /// Refuse with `RO0203`.
-    Enforce,
-    /// Take the store as it is: an operator checked what is missing and accepts the loss.
-    Overrule,
+pub enum OnDamage {
+    /// Refuse with `RO0202` or `RO0203`, naming everything that is wrong.
+    Refuse,
+    /// Set the damaged rollouts aside for good and open with the rest; the damaged files are kept. An operator accepts
+    /// that nobody drives those rollouts any more.
+    SetAside,
 }
 
 /// What was found on opening.
@@ -41,6 +42,8 @@ pub struct OpenReport {
     pub live: usize,
     /// Number of rollouts that reached their end.
     pub ended: usize,
+    /// Rollouts that were set aside, now or earlier.
+    pub quarantined: Vec<Quarantined>,
     /// What had to be put right.
     pub repairs: Vec<Repair>,
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::chain::{Staged, StagedEntry};
 use super::codec::{self, CodecError, Place, ROW_BYTES_MAX, RowKind};
-use super::{Hash, Head, IdempotencyRow, Standing};
+use super::{Hash, Head, IdempotencyRow, Quarantined, Standing};
 
 /// The five tables. `meta` describes the store itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +76,14 @@ enum StandingV1 {
 struct IdempotencyV1 {
     rollout: u64,
     request_digest: Hash,
+}
+
+/// A rollout that was set aside; its id is in the key.
+#[derive(Debug, Serialize, Deserialize)]
+struct AsideV1 {
+    seq: u64,
+    why: String,
+    place: String,
 }
 
 /// One row to write.
@@ -176,6 +184,34 @@ fn seal_idempotency(row: &IdempotencyRow) -> Result<Vec<u8>, CodecError> {
     codec::seal(place(Table::Idempotency, row.key.as_bytes()), RowKind::Idempotency, &frozen)
 }
 
+/// The row of an idempotency key, for a store that is built anew.
+pub(super) fn idempotency_row(row: &IdempotencyRow) -> Row {
+    Row::new(Table::Idempotency, row.key.as_bytes(), seal_idempotency(row))
+}
+
+/// The row of a rollout that was set aside.
+pub(super) fn aside_row(aside: &Quarantined) -> Row {
+    let key = aside_key(aside.rollout);
+    let (why, place) = (bounded(&aside.why), bounded(&aside.place));
+    meta_row(&key, RowKind::Aside, &AsideV1 { seq: aside.seq, why, place })
+}
+
+/// `Ok(None)` when the key names no rollout.
+pub(super) fn unseal_aside(key: &[u8], bytes: &[u8]) -> Result<Option<Quarantined>, CodecError> {
+    let row: AsideV1 = codec::unseal(place(Table::Meta, key), RowKind::Aside, bytes)?;
+    let rollout = key.strip_prefix(ASIDE_PREFIX).and_then(rollout_of_head_key);
+    Ok(rollout.map(|rollout| Quarantined { rollout, seq: row.seq, why: row.why, place: row.place }))
+}
+
+fn aside_key(rollout: RolloutId) -> Vec<u8> {
+    [ASIDE_PREFIX, &head_key(rollout)].concat()
+}
+
+/// Texts in a row stay far below its limit.
+fn bounded(text: &str) -> String {
+    text.chars().take(TEXT_CHARS_MAX).collect()
+}
+
 /// `Ok(None)` when the row is sound but says something that no store writes.
 pub(super) fn unseal_idempotency(
     key: &str,
@@ -222,6 +258,15 @@ pub(super) fn part_key(rollout: RolloutId, seq: Seq, part: u16) -> [u8; 18] {
     key[16..].copy_from_slice(&part.to_be_bytes());
     key
 }
+
+/// The rollout of a journal's key.
+pub(super) fn rollout_of_journal_key(key: &[u8]) -> Option<RolloutId> {
+    rollout_of_head_key(key.get(..8)?)
+}
+
+/// Beginning of the keys in `meta` that name rollouts which were set aside.
+pub(super) const ASIDE_PREFIX: &[u8] = b"aside:";
+const TEXT_CHARS_MAX: usize = 500;
 
 /// Key of the store format in `meta`.
 pub(super) const SCHEMA_KEY: &[u8] = b"schema";

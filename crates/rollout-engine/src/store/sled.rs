@@ -1,40 +1,49 @@
-//! Owns the journal on disk; the only file that names sled.
+//! Owns the journal on disk; with the files below `sled/` the only place that names sled.
 //!
 //! sled 0.34 is engineered around, with measurements in `docs/adr/`: its `flush` is no barrier on Linux, so each commit
 //! ends with `sync_data` on our own handle of its file; it never syncs `blobs/`, so rows stay below 8 KiB; a damaged
 //! snapshot keeps it from opening, so snapshots are moved aside; it can lose a tail silently, so there is a witness
-//! (`anchor.rs`); it may panic on damage, so opening runs under `catch_unwind`. Only one thread ever writes.
+//! (`anchor.rs`, `ledger.rs`); it may panic on damage, so opening runs under `catch_unwind`. Only one thread ever writes.
 //!
 //! Refuses to write to a store that it does not fully understand, and to go on after the first failed write.
 
+mod find;
+mod tables;
+
+use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
-use ::sled::transaction::{ConflictableTransactionError, TransactionError, Transactional as _};
-use ::sled::{Db, Mode, Tree};
 use rollout_core::{RolloutId, Seq};
-use serde::de::DeserializeOwned;
 
-use super::anchor::{self, Anchor, Mark, Noted, SyncWhen};
-use super::chain::{self, Walk};
-use super::codec::{self, RowKind};
-use super::directory::{Directory, FORMAT, Repair};
-use super::error::panic_message;
-use super::opening::{OpenOptions, OpenReport, Origin, Witness};
-use super::rows::{self, CommitsV1, JournalV1, Row, Table};
-use super::{Append, Damage, Entry, Head, IdempotencyRow, Standing, Store, StoreError};
+use self::find::{Depth, Found, find};
+use self::tables::Tables;
+use super::anchor::{Anchor, Mark, SyncWhen};
+use super::chain;
+use super::directory::{Directory, FORMAT, FormatFile, Repair};
+use super::findings::Survey;
+use super::ledger::{Ledger, Room};
+use super::opening::{OnDamage, OpenOptions, OpenReport, Origin};
+use super::rebuild::Rebuild;
+use super::rows::{self, CommitsV1};
+use super::{
+    Age, Append, Entry, Head, IdempotencyRow, Quarantined, Standing, Store, StoreError, replace,
+    salvage,
+};
 
 /// The journal in one directory, held until it is dropped.
 #[derive(Debug)]
 pub struct SledStore {
     heads: BTreeMap<RolloutId, Head>,
+    quarantined: Vec<Quarantined>,
     commits: CommitsV1,
     incarnation: u64,
     anchor: Anchor,
+    ledger: Ledger,
+    /// Journals that opening has read and checked, for whoever reads them first.
+    read: RefCell<BTreeMap<RolloutId, Vec<Entry>>>,
     /// Why no more commits are taken.
     stopped: Option<StoreError>,
     tables: Tables,
@@ -43,42 +52,99 @@ pub struct SledStore {
 }
 
 impl SledStore {
-    /// Opens the store in `dir`, creating it (mode 0700) if there is none.
+    /// Opens the store in `dir`, creating it (mode 0700) if there is none. Checks every head, every row that belongs to no
+    /// journal, and the whole journals of live rollouts; those of ended ones are checked when they are read.
     ///
     /// # Errors
-    /// `RO0201` later format, `RO0202` damaged, `RO0203` went back in time, `RO0204` in use, `RO0205` disk. All but the
-    /// last leave the journal as it was.
+    /// `RO0201` later format, `RO0202` damaged, `RO0203` entries are gone, `RO0204` in use, `RO0205` disk. All but the
+    /// last leave the journal as it was; `RO0202` and `RO0203` name every damaged rollout.
     pub fn open(dir: &Path, options: OpenOptions) -> Result<(Self, OpenReport), StoreError> {
-        let directory = Directory::claim(dir)?;
-        let mut repairs = directory.remove_half_snapshots()?;
-        let found = find(&directory, &mut repairs)?;
-        directory.check_no_blobs()?;
-        let witness = anchor::read(dir)?;
-        if let (Some(mark), Witness::Enforce) = (&witness, options.witness) {
-            mark.check(found.commits.count, &found.commits.running)?;
+        Self::take(Directory::claim(dir)?, options, 0)
+    }
+
+    /// Checks everything in `dir` and changes nothing of it.
+    ///
+    /// # Errors
+    /// `RO0201`, `RO0204`, `RO0205` as for [`SledStore::open`]; `RO0202` when the database cannot be opened at all. Damage
+    /// that can be named is in the survey. `RO0205` also when there is no store in `dir`.
+    pub fn examine(dir: &Path) -> Result<Survey, StoreError> {
+        if !holds_a_store(dir) {
+            let missing = std::io::Error::from(std::io::ErrorKind::NotFound);
+            return Err(StoreError::io("find a store in the directory")(missing));
         }
-        if witness.is_none() && found.origin == Origin::Reopened {
+        let directory = Directory::claim(dir)?;
+        replace::finish(&directory)?;
+        directory.remove_half_snapshots()?;
+        let found = find(&directory, Depth::Everything, &mut Vec::new())?;
+        let survey = found.survey();
+        found.let_go();
+        Ok(survey)
+    }
+
+    /// Opens what `directory` holds. `incarnation_min`: openings that earlier stores in its place have seen.
+    pub(super) fn take(
+        directory: Directory,
+        options: OpenOptions,
+        incarnation_min: u64,
+    ) -> Result<(Self, OpenReport), StoreError> {
+        let mut repairs: Vec<Repair> = replace::finish(&directory)?.into_iter().collect();
+        repairs.extend(directory.remove_half_snapshots()?);
+        let found = sound(&directory, options.damage, &mut repairs)?;
+        if found.witness.is_none() && found.origin == Origin::Reopened {
             repairs.push(Repair::WitnessRestarted);
         }
-        let seen = witness.map_or(0, |mark| mark.incarnation).max(found.incarnation);
-        let incarnation = seen + 1;
-        found.tables.begin(incarnation, &found)?;
-        let mark = mark_of(&found.commits, incarnation);
-        let anchor = Anchor::start(dir, &mark, options.witness_sync_every)?;
+        if directory.format() == FormatFile::Garbled && found.origin == Origin::Reopened {
+            repairs.push(Repair::FormatRewritten);
+        }
+        let incarnation = found.incarnation.max(incarnation_min) + 1;
+        begin(&found, incarnation)?;
+        let Found { tables, heads, commits, quarantined, origin, read, .. } = found;
+        let ledger = Ledger::start(directory.path(), incarnation, commits.count, heads.values())?;
+        let mark = mark_of(&commits, incarnation);
+        let anchor = Anchor::start(directory.path(), &mark, options.witness_sync_every)?;
         directory.sync()?;
         directory.write_format()?;
 
-        let ended = found.heads.values().filter(|head| head.standing == Standing::Ended).count();
+        let ended = heads.values().filter(|head| head.standing == Standing::Ended).count();
         let report = OpenReport {
-            origin: found.origin,
+            origin,
             incarnation,
-            commits: found.commits.count,
-            live: found.heads.len() - ended,
+            commits: commits.count,
+            live: heads.len() - ended,
             ended,
+            quarantined: quarantined.clone(),
             repairs,
         };
-        let Found { tables, heads, commits, .. } = found;
-        Ok((Self { heads, commits, incarnation, anchor, stopped: None, tables, directory }, report))
+        let (read, stopped) = (RefCell::new(read), None);
+        let store = Self {
+            heads,
+            quarantined,
+            commits,
+            incarnation,
+            anchor,
+            ledger,
+            read,
+            stopped,
+            tables,
+            directory,
+        };
+        Ok((store, report))
+    }
+
+    /// Takes rows that no append brings, in one durable transaction; for a store that is built anew.
+    pub(super) fn adopt(
+        &mut self,
+        keys: &[IdempotencyRow],
+        asides: &[Quarantined],
+    ) -> Result<(), StoreError> {
+        let commits = self.commits_after(std::iter::empty());
+        let mut written: Vec<_> = keys.iter().map(rows::idempotency_row).collect();
+        written.extend(asides.iter().map(rows::aside_row));
+        written.push(rows::commits_row(&commits));
+        self.tables.write_durably(&written)?;
+        self.quarantined.extend(asides.iter().cloned());
+        self.commits = commits;
+        self.witness(std::iter::empty())
     }
 
     fn try_commit(&mut self, batch: &[Append]) -> Result<(), StoreError> {
@@ -86,18 +152,40 @@ impl SledStore {
         if staged.heads.is_empty() {
             return Ok(());
         }
-        let commits = CommitsV1 {
-            count: self.commits.count + 1,
-            running: chain::running_hash(&self.commits.running, staged.heads.values()),
-        };
-        self.tables.write_durably(&rows::of_batch(&staged, &commits))?;
-        self.heads.extend(staged.heads);
-        self.commits = commits;
-        let mark = mark_of(&commits, self.incarnation);
-        if self.anchor.note(&mark, SyncWhen::Due)? == Noted::Synced {
-            self.directory.check_no_blobs()?;
+        let is_aside = |rollout: &RolloutId| self.aside(*rollout).is_some();
+        if let Some(rollout) = staged.heads.keys().find(|rollout| is_aside(rollout)) {
+            let what = "it is quarantined, and its id is not given away again";
+            return Err(StoreError::Unacceptable { rollout: *rollout, what });
         }
-        Ok(())
+        let commits = self.commits_after(staged.heads.values());
+        self.tables.write_durably(&rows::of_batch(&staged, &commits))?;
+        self.commits = commits;
+        let moved = staged.heads;
+        self.read.get_mut().retain(|rollout, _| !moved.contains_key(rollout));
+        self.heads.extend(moved.iter().map(|(rollout, head)| (*rollout, *head)));
+        self.witness(moved.values())
+    }
+
+    fn commits_after<'a>(&self, heads: impl Iterator<Item = &'a Head>) -> CommitsV1 {
+        let running = chain::running_hash(&self.commits.running, heads);
+        CommitsV1 { count: self.commits.count + 1, running }
+    }
+
+    /// Tells the witness of a commit that is durable.
+    fn witness<'a>(&mut self, moved: impl Iterator<Item = &'a Head>) -> Result<(), StoreError> {
+        let (count, mark) = (self.commits.count, mark_of(&self.commits, self.incarnation));
+        let room = self.ledger.note(count, moved)?;
+        if room == Room::Left && !self.anchor.is_due() {
+            return self.anchor.note(&mark, SyncWhen::Later);
+        }
+        // The ledger first: it may know of more than the anchor, so that whatever the anchor misses has a name.
+        self.ledger.rebase(self.incarnation, count, self.heads.values())?;
+        self.anchor.note(&mark, SyncWhen::Now)?;
+        self.directory.check_no_blobs()
+    }
+
+    fn aside(&self, rollout: RolloutId) -> Option<&Quarantined> {
+        self.quarantined.iter().find(|aside| aside.rollout == rollout)
     }
 }
 
@@ -107,7 +195,18 @@ impl Store for SledStore {
     }
 
     fn journal(&self, rollout: RolloutId, from: Seq) -> Result<Vec<Entry>, StoreError> {
-        self.tables.journal(rollout, from, self.heads.get(&rollout))
+        let Some(head) = self.heads.get(&rollout) else { return Ok(Vec::new()) };
+        if from == Seq::FIRST
+            && let Some(entries) = self.read.borrow_mut().remove(&rollout)
+        {
+            return Ok(entries);
+        }
+        let mut entries = Vec::new();
+        self.tables.walk(head, from, &mut |entry, _| {
+            entries.push(entry);
+            ControlFlow::Continue(())
+        })?;
+        Ok(entries)
     }
 
     fn commit(&mut self, batch: &[Append]) -> Result<(), StoreError> {
@@ -127,6 +226,18 @@ impl Store for SledStore {
         self.tables.idempotency(key)
     }
 
+    fn idempotency_rows(&self) -> Result<Vec<IdempotencyRow>, StoreError> {
+        self.tables.idempotency_rows().into_iter().collect()
+    }
+
+    fn quarantined(&self) -> Vec<Quarantined> {
+        self.quarantined.clone()
+    }
+
+    fn age(&self) -> Age {
+        Age { incarnation: self.incarnation, commits: self.commits.count }
+    }
+
     fn close(&mut self) -> Result<(), StoreError> {
         match &self.stopped {
             Some(StoreError::Closed) => return Ok(()),
@@ -135,276 +246,110 @@ impl Store for SledStore {
         }
         self.stopped = Some(StoreError::Closed);
         self.tables.flush_and_sync()?;
+        self.ledger.rebase(self.incarnation, self.commits.count, self.heads.values())?;
         self.anchor.sync()
     }
 }
 
-/// What a directory holds, read and checked; nothing of it was changed.
-struct Found {
-    tables: Tables,
-    origin: Origin,
-    incarnation: u64,
-    commits: CommitsV1,
-    heads: BTreeMap<RolloutId, Head>,
+/// Whether `dir` holds a store, or what is left of one.
+pub(super) fn holds_a_store(dir: &Path) -> bool {
+    ["db", "conf", "format", "anchor", "exchange", "exchange.moved"]
+        .iter()
+        .any(|name| dir.join(name).exists())
 }
 
-/// Opens and reads what is there; if that fails in a way that a damaged snapshot can cause, once more without snapshots.
-fn find(directory: &Directory, repairs: &mut Vec<Repair>) -> Result<Found, StoreError> {
-    let error = match find_once(directory) {
-        Ok(found) => return Ok(found),
-        Err(error) => error,
+/// Finds a sound store in `directory`, or makes it one by setting aside what is damaged, if that is wanted.
+fn sound(
+    directory: &Directory,
+    damage: OnDamage,
+    repairs: &mut Vec<Repair>,
+) -> Result<Found, StoreError> {
+    let depth = match damage {
+        OnDamage::Refuse => Depth::Live,
+        // What is carried over must be sound to the last entry.
+        OnDamage::SetAside => Depth::Everything,
     };
-    if !may_come_from_a_snapshot(&error) {
-        return Err(error);
+    let found = find(directory, depth, repairs)?;
+    if found.findings.is_empty() {
+        return Ok(found);
     }
-    let Some(repair) = directory.quarantine_snapshots()? else { return Err(error) };
-    repairs.push(repair);
-    find_once(directory)
+    if damage == OnDamage::Refuse {
+        let findings = Arc::new(found.findings.clone());
+        found.let_go();
+        return Err(StoreError::Unsound { findings });
+    }
+    repairs.push(set_aside(directory, found)?);
+    let found = find(directory, Depth::Live, repairs)?;
+    match found.findings.is_empty() {
+        true => Ok(found),
+        false => Err(StoreError::Unsound { findings: Arc::new(found.findings.clone()) }),
+    }
 }
 
-fn may_come_from_a_snapshot(error: &StoreError) -> bool {
-    let kinds = [io::ErrorKind::InvalidData, io::ErrorKind::UnexpectedEof];
-    matches!(error, StoreError::Unreadable { .. } | StoreError::Damaged { .. })
-        || matches!(error, StoreError::Io { source, .. } if kinds.contains(&source.kind()))
-}
-
-fn find_once(directory: &Directory) -> Result<Found, StoreError> {
-    catch_unwind(AssertUnwindSafe(|| {
-        directory.wait_for_database()?;
-        let tables = Tables::open(directory.path())?;
-        let Some(schema) = tables.meta::<u32>(rows::SCHEMA_KEY, RowKind::Schema)? else {
-            return tables.found_new();
-        };
-        if schema > FORMAT {
-            return Err(StoreError::TooNew { found: schema, known: FORMAT });
-        }
-        let incarnation = tables.meta(rows::INCARNATION_KEY, RowKind::Incarnation)?;
-        let commits = tables.meta(rows::COMMITS_KEY, RowKind::Commits)?;
-        let (Some(incarnation), Some(commits)) = (incarnation, commits) else {
-            return Err(StoreError::unreadable("the rows that describe the store are missing"));
-        };
-        let heads = tables.heads()?;
-        Ok(Found { tables, origin: Origin::Reopened, incarnation, commits, heads })
-    }))
-    .unwrap_or_else(|panic| {
-        Err(StoreError::unreadable(format!("the database panicked ({})", panic_message(&*panic))))
-    })
-}
-
-/// The open database: its tables and the file behind them.
-#[derive(Debug)]
-struct Tables {
-    trees: Vec<Tree>,
-    /// Our own handle, because sled's flush does not reach the disk.
-    file: File,
-    db: Db,
-}
-
-impl Tables {
-    fn open(dir: &Path) -> Result<Self, StoreError> {
-        let db = ::sled::Config::new()
-            .path(dir)
-            .mode(Mode::LowSpace)
-            .segment_size(SEGMENT_BYTES)
-            .cache_capacity(CACHE_BYTES)
-            .flush_every_ms(Some(SLED_FLUSH_EVERY_MS))
-            .use_compression(false)
-            .open()
-            .map_err(fault("open the database"))?;
-        let trees: Result<Vec<Tree>, _> =
-            Table::ALL.iter().map(|table| db.open_tree(table.name())).collect();
-        let trees = trees.map_err(fault("open the tables"))?;
-        let file = File::open(dir.join("db")).map_err(StoreError::io("open the database file"))?;
-        let conf =
-            File::open(dir.join("conf")).map_err(StoreError::io("open the database settings"))?;
-        conf.sync_all().map_err(StoreError::io("sync the database settings"))?;
-        Ok(Self { trees, file, db })
-    }
-
-    fn tree(&self, table: Table) -> &Tree {
-        &self.trees[table.index()]
-    }
-
-    /// A directory without a schema row is new, or creating it was cut short; it must not hold anything.
-    fn found_new(self) -> Result<Found, StoreError> {
-        if !self.trees.iter().all(Tree::is_empty) {
-            return Err(StoreError::unreadable(
-                "it holds rows, but not the one that names its format",
-            ));
-        }
-        let commits = CommitsV1 { count: 0, running: chain::GENESIS };
-        let heads = BTreeMap::new();
-        Ok(Found { tables: self, origin: Origin::Created, incarnation: 0, commits, heads })
-    }
-
-    /// Counts this opening; for a new store, also writes what describes it.
-    fn begin(&self, incarnation: u64, found: &Found) -> Result<(), StoreError> {
-        let mut described = vec![rows::incarnation_row(incarnation)];
-        if found.origin == Origin::Created {
-            described.push(rows::schema_row(FORMAT));
-            described.push(rows::commits_row(&found.commits));
-        }
-        self.write_durably(&described)
-    }
-
-    /// One transaction, on disk when this returns `Ok`.
-    fn write_durably(&self, rows: &[Row]) -> Result<(), StoreError> {
-        let written = self.trees[..].transaction(|views| {
-            for row in rows {
-                let before = views[row.table.index()].insert(&row.key[..], &row.value[..])?;
-                if let (Some(rollout), Some(_)) = (row.entry_of, before) {
-                    let seq = rows::seq_of_journal_key(&row.key).map_or(0, Seq::get);
-                    let damaged = StoreError::Damaged { rollout, seq, what: Damage::BeyondHead };
-                    return Err(ConflictableTransactionError::Abort(damaged));
-                }
-            }
-            Ok(())
-        });
-        written.map_err(|error| match error {
-            TransactionError::Abort(damaged) => damaged,
-            TransactionError::Storage(error) => fault("write to the journal")(error),
-        })?;
-        self.flush_and_sync()
-    }
-
-    fn flush_and_sync(&self) -> Result<(), StoreError> {
-        self.db.flush().map_err(fault("flush the journal"))?;
-        self.file.sync_data().map_err(StoreError::io("sync the journal"))
-    }
-
-    fn meta<T: DeserializeOwned>(
-        &self,
-        key: &'static [u8],
-        kind: RowKind,
-    ) -> Result<Option<T>, StoreError> {
-        let Some(row) =
-            self.tree(Table::Meta).get(key).map_err(fault("read the store's own rows"))?
-        else {
-            return Ok(None);
-        };
-        codec::unseal(rows::place(Table::Meta, key), kind, &row)
-            .map(Some)
-            .map_err(|error| StoreError::misread("a row that describes the store", error))
-    }
-
-    fn heads(&self) -> Result<BTreeMap<RolloutId, Head>, StoreError> {
-        let mut heads = BTreeMap::new();
-        for row in self.tree(Table::Heads) {
-            let (key, value) = row.map_err(fault("read the heads"))?;
-            let Some(rollout) = rows::rollout_of_head_key(&key) else {
-                return Err(StoreError::unreadable("a head has a key that names no rollout"));
-            };
-            let head = rows::unseal_head(rollout, &value)
-                .map_err(|error| StoreError::damaged_row(rollout, 0, error))?
-                .ok_or(StoreError::Damaged { rollout, seq: 0, what: Damage::Undecodable })?;
-            heads.insert(rollout, head);
-        }
-        Ok(heads)
-    }
-
-    fn journal(
-        &self,
-        rollout: RolloutId,
-        from: Seq,
-        head: Option<&Head>,
-    ) -> Result<Vec<Entry>, StoreError> {
-        let mut walk = head.map(|head| Walk::new(*head, from));
+/// Puts a store with what is sound in `found` in the place of the damaged one, whose files are kept.
+fn set_aside(directory: &Directory, found: Found) -> Result<Repair, StoreError> {
+    let to = directory.next_quarantine();
+    let place = to.strip_prefix(directory.path()).unwrap_or(&to).display().to_string();
+    let newly: Vec<_> = found
+        .findings
+        .rollouts
+        .iter()
+        .map(|finding| Quarantined {
+            rollout: finding.rollout,
+            seq: finding.seq,
+            why: finding.to_string(),
+            place: place.clone(),
+        })
+        .collect();
+    for aside in &newly {
         let mut entries = Vec::new();
-        let mut next = from;
-        let range = rows::journal_key(rollout, from.get())..=rows::journal_key(rollout, u64::MAX);
-        for row in self.tree(Table::Journal).range(range) {
-            let (key, value) = row.map_err(|error| page_fault(rollout, next, error))?;
-            let seq = rows::seq_of_journal_key(&key).unwrap_or(next);
-            let Some(walk) = &mut walk else {
-                return Err(StoreError::Damaged {
-                    rollout,
-                    seq: seq.get(),
-                    what: Damage::BeyondHead,
-                });
-            };
-            walk.expect(seq)?;
-            let place = rows::place(Table::Journal, &key);
-            let row: JournalV1 = codec::unseal(place, RowKind::Journal, &value)
-                .map_err(|error| StoreError::damaged_row(rollout, seq.get(), error))?;
-            let payload = match row.parts {
-                0 => row.inline,
-                parts => self.joined(rollout, seq, parts)?,
-            };
-            walk.step(&row.previous, &payload)?;
-            entries.push(Entry { seq, payload });
-            next = seq.next();
-        }
-        walk.map_or(Ok(()), Walk::finish)?;
-        Ok(entries)
+        // Why it ends where it ends is known already.
+        let ended = found.tables.walk_sound(aside.rollout, &mut |entry, hash| {
+            entries.push((entry, hash));
+            ControlFlow::Continue(())
+        });
+        drop(ended);
+        salvage::keep_readable(&to, aside, &entries)?;
     }
+    let asides = [found.quarantined.clone(), newly].concat();
+    carry_over(directory, &found, &asides).inspect_err(|_| replace::discard(directory))?;
+    found.let_go();
+    directory.wait_for_database()?;
+    replace::exchange(directory, &to.join("store"))?;
+    Ok(Repair::SetAside { to, rollouts: asides.iter().filter(|it| it.place == place).count() })
+}
 
-    fn joined(&self, rollout: RolloutId, seq: Seq, parts: u16) -> Result<Vec<u8>, StoreError> {
-        let mut payload = Vec::with_capacity(usize::from(parts) * rows::PART_BYTES);
-        for part in 0..parts {
-            let key = rows::part_key(rollout, seq, part);
-            let row = self
-                .tree(Table::Parts)
-                .get(key)
-                .map_err(|error| page_fault(rollout, seq, error))?
-                .ok_or(StoreError::Damaged {
-                    rollout,
-                    seq: seq.get(),
-                    what: Damage::PartMissing,
-                })?;
-            let bytes = codec::unseal_bytes(rows::place(Table::Parts, &key), RowKind::Part, &row)
-                .map_err(|error| StoreError::damaged_row(rollout, seq.get(), error))?;
-            payload.extend_from_slice(bytes);
-        }
-        Ok(payload)
+/// Builds a store from everything that is sound in `found`.
+fn carry_over(
+    directory: &Directory,
+    found: &Found,
+    asides: &[Quarantined],
+) -> Result<(), StoreError> {
+    let age = Age { incarnation: found.incarnation, commits: found.commits.count };
+    let mut rebuild = Rebuild::begin(directory, age)?;
+    for head in found.heads.values().filter(|head| found.findings.of(head.rollout).is_none()) {
+        found.tables.walk(head, Seq::FIRST, &mut |entry, _| match rebuild
+            .entry(head.rollout, entry.payload)
+        {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(error),
+        })?;
+        rebuild.head(head)?;
     }
+    let keys: Vec<_> = found.tables.idempotency_rows().into_iter().flatten().collect();
+    rebuild.finish(&keys, asides)
+}
 
-    fn has_key(&self, key: &str) -> Result<bool, StoreError> {
-        self.tree(Table::Idempotency).contains_key(key).map_err(fault("look up an idempotency key"))
+/// Counts this opening; for a new store, also writes what describes it.
+fn begin(found: &Found, incarnation: u64) -> Result<(), StoreError> {
+    let mut described = vec![rows::incarnation_row(incarnation)];
+    if found.origin == Origin::Created {
+        described.push(rows::schema_row(FORMAT));
+        described.push(rows::commits_row(&found.commits));
     }
-
-    fn idempotency(&self, key: &str) -> Result<Option<IdempotencyRow>, StoreError> {
-        let tree = self.tree(Table::Idempotency);
-        let Some(row) = tree.get(key).map_err(fault("look up an idempotency key"))? else {
-            return Ok(None);
-        };
-        rows::unseal_idempotency(key, &row)
-            .map_err(|error| StoreError::misread("the row of an idempotency key", error))?
-            .map_or_else(
-                || Err(StoreError::unreadable("an idempotency key names no rollout")),
-                |row| Ok(Some(row)),
-            )
-    }
+    found.tables.write_durably(&described)
 }
 
 fn mark_of(commits: &CommitsV1, incarnation: u64) -> Mark {
     Mark { commits: commits.count, running: commits.running, incarnation }
 }
-
-/// Says what was being done when sled failed; for `map_err`.
-fn fault(doing: &'static str) -> impl Fn(::sled::Error) -> StoreError {
-    move |error| {
-        if !is_damage(&error) {
-            return StoreError::io(doing)(io::Error::from(error));
-        }
-        let what = format!("the database is damaged (to {doing})");
-        StoreError::Unreadable { what, source: Some(Arc::new(io::Error::from(error))) }
-    }
-}
-
-fn page_fault(rollout: RolloutId, seq: Seq, error: ::sled::Error) -> StoreError {
-    if is_damage(&error) {
-        return StoreError::Damaged { rollout, seq: seq.get(), what: Damage::Page };
-    }
-    fault("read the journal")(error)
-}
-
-fn is_damage(error: &::sled::Error) -> bool {
-    matches!(error, ::sled::Error::Corruption { .. } | ::sled::Error::ReportableBug(_))
-}
-
-/// Fixed when the database is created. Pages beyond a quarter of it would become blobs.
-const SEGMENT_BYTES: usize = 2 << 20;
-/// sled's default is 1 GiB; the working set is a few MiB.
-const CACHE_BYTES: u64 = 32 << 20;
-/// Only serves sled's own cleaning: what is acknowledged was flushed before.
-const SLED_FLUSH_EVERY_MS: u64 = 200;

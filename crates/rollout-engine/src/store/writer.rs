@@ -4,6 +4,9 @@
 //! not fail the others. Reads take the same queue, so a caller sees its own commits. A panic in the store is caught;
 //! from then on every request fails with it, because nobody knows what the store still holds.
 
+#[cfg(any(test, feature = "testing"))]
+mod inline;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,20 +16,31 @@ use rollout_core::{RolloutId, Seq};
 use tokio::sync::{mpsc, oneshot};
 
 use super::error::panic_message;
-use super::{Append, Entry, Head, IdempotencyRow, Store, StoreError};
+use super::{Append, Entry, Head, IdempotencyRow, Inventory, Store, StoreError};
 
 /// The running store thread; whoever holds it closes it.
 #[derive(Debug)]
 pub struct Writer {
     handle: WriterHandle,
-    thread: JoinHandle<()>,
+    /// `None` for a writer that works inline.
+    thread: Option<JoinHandle<()>>,
 }
 
 /// Sends requests to the store thread. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct WriterHandle {
-    requests: mpsc::Sender<Request>,
+    way: Way,
     transactions: Arc<AtomicU64>,
+}
+
+/// How requests reach the store.
+#[derive(Clone, Debug)]
+enum Way {
+    /// Through the queue of its thread.
+    Queue(mpsc::Sender<Request>),
+    /// In the caller's task.
+    #[cfg(any(test, feature = "testing"))]
+    Inline(inline::Inline),
 }
 
 impl Writer {
@@ -35,15 +49,30 @@ impl Writer {
     /// # Errors
     /// `RO0205` when the system gives no thread.
     pub fn spawn(store: Box<dyn Store>) -> Result<(Self, WriterHandle), StoreError> {
-        let (requests, queue) = mpsc::channel(QUEUE_REQUESTS_MAX);
         let transactions = Arc::new(AtomicU64::new(0));
         let keeper = Keeper { store, fate: Fate::Running, transactions: Arc::clone(&transactions) };
+        #[cfg(any(test, feature = "testing"))]
+        let keeper = match inline::Inline::adopt(keeper) {
+            Ok(inline) => {
+                let handle = WriterHandle { way: Way::Inline(inline), transactions };
+                return Ok((Self { handle: handle.clone(), thread: None }, handle));
+            }
+            Err(keeper) => keeper,
+        };
+        let (requests, queue) = mpsc::channel(QUEUE_REQUESTS_MAX);
         let thread = thread::Builder::new()
             .name("store".to_owned())
             .spawn(move || keeper.run(queue))
             .map_err(StoreError::io("start the store thread"))?;
-        let handle = WriterHandle { requests, transactions };
-        Ok((Self { handle: handle.clone(), thread }, handle))
+        let handle = WriterHandle { way: Way::Queue(requests), transactions };
+        Ok((Self { handle: handle.clone(), thread: Some(thread) }, handle))
+    }
+
+    /// From now on, writers that are spawned on this thread get no thread of their own: each request is served in the task
+    /// that makes it, which is what makes a simulated run repeat itself. Once `died` is set, none is answered any more.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn inline_on_this_thread(died: &Arc<std::sync::atomic::AtomicBool>) {
+        inline::install(died);
     }
 
     /// Finishes what is queued, closes and drops the store, and ends its thread. Later requests fail with
@@ -54,7 +83,7 @@ impl Writer {
     pub async fn close(self) -> Result<(), StoreError> {
         let closed = self.handle.ask(|reply| Request::Close { reply }).await;
         // The thread answers as its last act, so this does not wait.
-        let joined = self.thread.join();
+        let joined = self.thread.map_or(Ok(()), JoinHandle::join);
         joined.map_err(|panic| StoreError::Panicked { message: panic_message(&*panic) })?;
         closed
     }
@@ -95,9 +124,21 @@ impl WriterHandle {
         self.ask(|reply| Request::Read(Read::Idempotency { key, reply })).await
     }
 
+    /// Everything but the journals, as of one moment.
+    ///
+    /// # Errors
+    /// `RO0202` when a row is damaged, or `RO0207` when the store thread is gone.
+    pub async fn inventory(&self) -> Result<Inventory, StoreError> {
+        self.ask(|reply| Request::Read(Read::Inventory { reply })).await
+    }
+
     /// Number of requests that wait for the store thread.
     pub fn backlog(&self) -> usize {
-        self.requests.max_capacity() - self.requests.capacity()
+        match &self.way {
+            Way::Queue(requests) => requests.max_capacity() - requests.capacity(),
+            #[cfg(any(test, feature = "testing"))]
+            Way::Inline(_) => 0,
+        }
     }
 
     /// Number of transactions that were committed; each cost one fsync.
@@ -107,7 +148,13 @@ impl WriterHandle {
 
     async fn ask<T>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
-        self.requests.send(request(reply)).await.map_err(|_| StoreError::Closed)?;
+        match &self.way {
+            Way::Queue(requests) => {
+                requests.send(request(reply)).await.map_err(|_| StoreError::Closed)?
+            }
+            #[cfg(any(test, feature = "testing"))]
+            Way::Inline(inline) => inline.serve(request(reply)).await?,
+        }
         answer.await.unwrap_or(Err(StoreError::Closed))
     }
 }
@@ -126,6 +173,7 @@ enum Read {
     Heads { reply: Reply<Vec<Head>> },
     Journal { rollout: RolloutId, from: Seq, reply: Reply<Vec<Entry>> },
     Idempotency { key: String, reply: Reply<Option<IdempotencyRow>> },
+    Inventory { reply: Reply<Inventory> },
 }
 
 #[derive(Debug)]
@@ -222,6 +270,7 @@ impl Keeper {
             Read::Idempotency { key, reply } => {
                 answer(reply, self.guarded(|store| store.idempotency(&key)));
             }
+            Read::Inventory { reply } => answer(reply, self.guarded(|store| inventory(store))),
         }
     }
 
@@ -248,6 +297,11 @@ impl Keeper {
             Err(StoreError::Panicked { message })
         })
     }
+}
+
+fn inventory(store: &dyn Store) -> Result<Inventory, StoreError> {
+    let (heads, keys) = (store.heads()?, store.idempotency_rows()?);
+    Ok(Inventory { heads, keys, quarantined: store.quarantined(), age: store.age() })
 }
 
 fn answer<T>(reply: Reply<T>, result: Result<T, StoreError>) {
@@ -304,6 +358,10 @@ mod tests {
 
         fn idempotency(&self, key: &str) -> Result<Option<IdempotencyRow>, StoreError> {
             self.inner.idempotency(key)
+        }
+
+        fn idempotency_rows(&self) -> Result<Vec<IdempotencyRow>, StoreError> {
+            self.inner.idempotency_rows()
         }
 
         fn close(&mut self) -> Result<(), StoreError> {

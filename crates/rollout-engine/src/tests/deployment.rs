@@ -23,12 +23,17 @@ pub(super) struct Deployment {
     times: usize,
 }
 
+/// Says whether it is dark at the moment.
+type IsDark = Box<dyn Fn() -> bool + Send>;
+
 #[derive(Default)]
 struct Inner {
     env: BTreeMap<FlagName, String>,
     writes: Vec<(FlagName, String)>,
     errors: BTreeMap<usize, f64>,
     readings: usize,
+    is_dark: Option<IsDark>,
+    in_the_dark: Vec<(FlagName, String)>,
 }
 
 impl Deployment {
@@ -45,6 +50,15 @@ impl Deployment {
     /// How many readings were taken.
     pub(super) fn readings(&self) -> usize {
         self.lock().readings
+    }
+
+    /// Keeps apart what is written while `is_dark` says so.
+    pub(super) fn watch_writes(&self, is_dark: impl Fn() -> bool + Send + 'static) {
+        self.lock().is_dark = Some(Box::new(is_dark));
+    }
+
+    pub(super) fn writes_in_the_dark(&self) -> Vec<(FlagName, String)> {
+        self.lock().in_the_dark.clone()
     }
 
     pub(super) fn env(&self) -> BTreeMap<FlagName, String> {
@@ -76,6 +90,9 @@ impl Deployment {
                 for flag in &wrote {
                     inner.env.insert(flag.clone(), changes[flag].clone());
                     inner.writes.push((flag.clone(), changes[flag].clone()));
+                    if inner.is_dark.as_ref().is_some_and(|is_dark| is_dark()) {
+                        inner.in_the_dark.push((flag.clone(), changes[flag].clone()));
+                    }
                 }
                 Outcome::FlagsSet { wrote, already }
             }

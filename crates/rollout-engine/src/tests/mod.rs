@@ -4,6 +4,7 @@
 #![expect(clippy::wildcard_enum_match_arm, reason = "a script picks the few events it is about")]
 
 mod clocks;
+mod dark;
 mod deployment;
 mod run;
 mod scenarios;

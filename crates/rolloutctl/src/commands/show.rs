@@ -13,6 +13,9 @@ use crate::render::{detail, list};
 impl Session<'_, '_> {
     pub(super) async fn list(self) -> Result<Exit, Failure> {
         let list = self.client.list().await?;
+        if let (Format::Text, Some(notice)) = (self.format, &list.notice) {
+            self.io.say(notice);
+        }
         match self.format {
             Format::Json => self.io.print_json(&list)?,
             Format::Text if list.rollouts.is_empty() => {

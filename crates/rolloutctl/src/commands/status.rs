@@ -43,9 +43,18 @@ impl Seen {
 
 impl Session<'_, '_> {
     pub(super) async fn status(mut self, id: &str) -> Result<Exit, Failure> {
-        let rollout = self.client.get(id).await?.summary;
+        let rollout = self.seen(id).await?;
         self.print_status(&rollout)?;
         Ok(exit_of(&rollout))
+    }
+
+    /// The rollout as it stands; says first what everybody should know.
+    async fn seen(&mut self, id: &str) -> Result<RolloutSummary, Failure> {
+        let detail = self.client.get(id).await?;
+        if let (Format::Text, Some(notice)) = (self.format, &detail.notice) {
+            self.io.say(notice);
+        }
+        Ok(detail.summary)
     }
 
     /// Waits until a condition is reached, or can no longer be, or the time is over.
@@ -55,7 +64,7 @@ impl Session<'_, '_> {
         until: Until,
         timeout: Option<Duration>,
     ) -> Result<Exit, Failure> {
-        let mut rollout = self.client.get(id).await?.summary;
+        let mut rollout = self.seen(id).await?;
         let wait = self.wait(&mut rollout, until);
         let ending = match timeout {
             None => wait.await?,

@@ -14,7 +14,8 @@ use crate::env::Env;
 
 /// The whole page.
 pub(crate) fn page(rollout: &RolloutDetail, env: &Env) -> String {
-    let mut page = head(rollout, env);
+    let notice = rollout.notice.iter().map(|notice| format!("{notice}\n\n"));
+    let mut page = format!("{}{}", notice.collect::<String>(), head(rollout, env));
     section(&mut page, "Phases", &phases(&rollout.phases, env));
     if let Some(phase) = current(rollout) {
         section(

@@ -51,6 +51,7 @@ pub(crate) fn rollout() -> RolloutDetail {
         last_reading: Some(reading()),
         waits: vec!["the check at 2025-12-17T18:30:00Z".into()],
         allowed: ["check", "hold", "promote", "abort", "rollback"].map(String::from).into(),
+        notice: None,
     }
 }
 

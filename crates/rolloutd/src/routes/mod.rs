@@ -3,6 +3,7 @@
 //! Every answer that is not a success is a problem (`refusal`), unknown paths and wrong methods included. Reading is open to
 //! whoever could open the socket; orders go through `operator`. Nothing here keeps state: the engine is asked each time.
 
+mod backup;
 mod body;
 mod events;
 mod operator;
@@ -52,6 +53,8 @@ pub(crate) struct App {
 pub(crate) fn router(app: App) -> Router {
     Router::new()
         .route("/v1/status", get(read::status))
+        .route("/v1/backup", get(backup::backup))
+        .route("/v1/verify", get(backup::verify))
         .route("/v1/rollouts", get(read::list).post(start::start))
         .route("/v1/rollouts/{id}", get(read::detail))
         .route("/v1/rollouts/{id}/log", get(read::log))

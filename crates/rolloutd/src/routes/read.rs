@@ -23,8 +23,7 @@ pub(super) async fn status(State(app): State<Arc<App>>) -> Result<Json<ServerSta
         started_at: view::moment(app.started_at),
         live: engine.live as u64,
         ended: engine.ended as u64,
-        // The engine stops with the first error of the store, and then this answer is a problem.
-        store: "ok".to_owned(),
+        store: view::store(&engine),
         socket: app.socket.display().to_string(),
     }))
 }
@@ -34,7 +33,7 @@ pub(super) async fn list(State(app): State<Arc<App>>) -> Result<Json<RolloutList
     let all = app.handle.list().await?;
     let now = app.clock.now();
     let rollouts = all.iter().rev().map(|rollout| view::short(rollout, now)).collect();
-    Ok(Json(RolloutList { rollouts }))
+    Ok(Json(RolloutList { rollouts, notice: notice(&app).await? }))
 }
 
 /// `GET /v1/rollouts/{id}`
@@ -43,7 +42,13 @@ pub(super) async fn detail(
     RolloutPath(id): RolloutPath,
 ) -> Result<Json<RolloutDetail>, Refused> {
     let rollout = app.handle.get(id).await?;
-    Ok(Json(view::full(&rollout, app.clock.now())))
+    let shown = view::full(&rollout, app.clock.now());
+    Ok(Json(RolloutDetail { notice: notice(&app).await?, ..shown }))
+}
+
+/// What everybody should know who reads this.
+async fn notice(app: &App) -> Result<Option<String>, Refused> {
+    Ok(view::store(&app.handle.status().await?).notice())
 }
 
 /// `GET /v1/rollouts/{id}/log`, as Markdown.

@@ -6,8 +6,8 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use rollout_api::{Code, PROBLEM_MEDIA_TYPE, Problem, ViolationView};
 use rollout_core::Rejection;
-use rollout_engine::EngineError;
 use rollout_engine::store::StoreError;
+use rollout_engine::{EngineError, Unrecorded};
 use tracing::error;
 
 use crate::wiring::Unfit;
@@ -65,6 +65,11 @@ impl From<Unfit> for Refused {
 fn engine_problem(refusal: &EngineError) -> Problem {
     match refusal {
         EngineError::Store(source) => store_problem(source),
+        EngineError::Unrecorded { did, source } => unrecorded_problem(did, source),
+        EngineError::OnReserve => {
+            let detail = format!("{refusal}; make room on the disk, it notices within a minute");
+            Problem::new(Code::StoreOnReserve, detail)
+        }
         EngineError::Record { .. } => {
             error!(%refusal, "a journal cannot be read");
             let detail =
@@ -74,6 +79,13 @@ fn engine_problem(refusal: &EngineError) -> Problem {
         EngineError::UnknownRollout(_) => {
             let detail = format!("{refusal}; `rolloutctl list` shows all there are");
             Problem::new(Code::UnknownRollout, detail)
+        }
+        EngineError::Quarantined(aside) => {
+            let detail = format!(
+                "{refusal}; what could be read of it is in {} below the store, and the page of this code says how to find the flags that it may have left on",
+                aside.place
+            );
+            Problem::new(Code::Quarantined, detail)
         }
         EngineError::Rejected(rejection) => rejection_problem(rejection),
         EngineError::DeploymentBusy { by, .. } => {
@@ -126,6 +138,19 @@ fn store_problem(failure: &StoreError) -> Problem {
     Problem { status: 503, ..Problem::new(code, detail) }
 }
 
+/// What was not recorded is never called done, not even the rollback that is under way.
+fn unrecorded_problem(did: &Unrecorded, cause: &StoreError) -> Problem {
+    let way_out = match did {
+        Unrecorded::Nothing => "make the store writable again, then repeat it",
+        Unrecorded::RollbackUnderWay => {
+            "this is no acknowledgement: look at the flags with `rolloutctl get`; it goes into the journal once the store can be written"
+        }
+        Unrecorded::Ended { .. } => "see the daemon's journal",
+    };
+    let detail = format!("{did}: {cause}; {way_out}");
+    Problem::new(Code::StoreUnrecorded, detail)
+}
+
 fn violation(pointer: String, message: String, hint: &str) -> ViolationView {
     ViolationView { pointer, message, hint: Some(hint.to_owned()) }
 }
@@ -168,6 +193,15 @@ mod tests {
                 },
                 "RO0308",
                 409,
+            ),
+            (EngineError::OnReserve, "RO0211", 503),
+            (
+                EngineError::Unrecorded {
+                    did: Unrecorded::RollbackUnderWay,
+                    source: StoreError::Closed,
+                },
+                "RO0210",
+                503,
             ),
             (EngineError::Stopped, "RO0405", 503),
             (EngineError::Store(StoreError::Closed), "RO0207", 503),

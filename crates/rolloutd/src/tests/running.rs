@@ -31,7 +31,7 @@ async fn a_small_plan_is_started_enabled_and_watched() {
     let log = world.client().log("r1").await.unwrap();
     assert!(log.starts_with("# ") && log.contains(FLAG) && log.contains("T+24h"), "{log}");
     let status = world.client().status().await.unwrap();
-    assert_eq!((status.live, status.ended, status.store.as_str()), (1, 0, "ok"));
+    assert_eq!((status.live, status.ended, status.store.state), (1, 0, rollout_api::StoreWord::Ok));
     assert_eq!(world.client().list().await.unwrap().rollouts.len(), 1);
     world.stop().await;
     assert!(!world.socket().exists(), "the socket is taken away");

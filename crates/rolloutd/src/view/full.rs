@@ -21,6 +21,7 @@ pub(crate) fn full(rollout: &Rollout, now: Timestamp) -> RolloutDetail {
             .map(|(at, purpose, taken)| reading(rollout.plan(), *at, *purpose, taken)),
         waits: rollout.waits().iter().map(ToString::to_string).collect(),
         allowed: rollout.allowed().iter().map(ToString::to_string).collect(),
+        notice: None,
     }
 }
 

@@ -8,6 +8,7 @@ mod full;
 mod headline;
 mod phase;
 mod short;
+mod store;
 
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ use jiff::{SignedDuration, Timestamp};
 pub(crate) use entry::entry;
 pub(crate) use full::full;
 pub(crate) use short::short;
+pub(crate) use store::store;
 
 /// A moment as the wire has it.
 pub(crate) fn moment(at: Timestamp) -> String {

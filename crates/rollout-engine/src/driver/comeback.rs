@@ -1,0 +1,180 @@
+//! Owns the way back from the dark: the store is opened anew, the board of the dark is dropped for the one on disk, and the
+//! journals are told what was done to flags meanwhile.
+//!
+//! All of it is one commit, so that a store that fails again leaves everything as it was in the dark.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use rollout_core::{Actor, Command, Event, Input, Order, RollbackScope, Rollout, RolloutId};
+use tracing::{info, warn};
+
+use super::condition::{Condition, Owed, REOPEN_EVERY, Shortage, TELL_EVERY, words};
+use super::{Answer, Engine, Staged, Work, restraint, stage_events};
+use crate::board::Board;
+use crate::effects::Restraint;
+use crate::error::EngineError;
+use crate::resume;
+use crate::store::{Head, Store, StoreError};
+
+impl Engine {
+    pub(super) fn try_to_open(&mut self, now: Timestamp) {
+        let (Some(source), Condition::Dark(dark)) = (self.source.clone(), &self.condition) else {
+            return;
+        };
+        if dark.opening.is_some() || now < dark.try_at {
+            return;
+        }
+        let cause = dark.cause.clone();
+        let opening = self.reopening(&source, &cause);
+        if let Condition::Dark(dark) = &mut self.condition {
+            dark.opening = Some(opening);
+            dark.try_at = now.checked_add(REOPEN_EVERY).unwrap_or(Timestamp::MAX);
+        }
+    }
+
+    /// Drops what was decided in the dark and takes up what is on disk, as after a start; the journals are told what was done
+    /// to flags meanwhile.
+    pub(super) async fn come_back(&mut self, store: Box<dyn Store>) -> Result<(), StoreError> {
+        let heads = self.take_store(store).await?;
+        self.check_acknowledged(&heads)?;
+        let mut board = resume::load(&self.store).await.map_err(as_store_error)?;
+        let shortage = self.shortage_after_dark().await;
+        let (mut batch, mut decisions) = (Vec::new(), Vec::new());
+        for id in self.to_be_told(&board) {
+            let rollout = match board.get(id).cloned() {
+                Some(rollout) => rollout,
+                None => {
+                    let rollout =
+                        resume::load_one(&self.store, id).await.map_err(as_store_error)?;
+                    board.put(Arc::clone(&rollout));
+                    rollout
+                }
+            };
+            if let Some(Staged { append, decided }) = self.told(&rollout, shortage.is_some())? {
+                batch.push(append);
+                decisions.push(decided);
+            }
+        }
+        if !batch.is_empty() {
+            self.store.commit(batch).await?;
+        }
+        self.board = board;
+        self.effects.disown_all();
+        self.backlog.retain(Work::is_of_people);
+        self.effects.restrain(match shortage {
+            Some(_) => Restraint::SafeOnly,
+            None => Restraint::None,
+        });
+        self.condition = shortage.map_or(Condition::Well, Condition::Reserve);
+        info!(
+            rollouts = decisions.len(),
+            "the store is open again: everything is recorded from now on"
+        );
+        decisions.into_iter().for_each(|decided| self.publish(decided));
+        // Also those to which nothing had to be told.
+        self.start_all();
+        self.audit();
+        Ok(())
+    }
+
+    /// Every live rollout, and whatever else was rolled back in the dark.
+    fn to_be_told(&self, board: &Board) -> Vec<RolloutId> {
+        let mut ids: Vec<_> = board.live().map(|rollout| rollout.id()).collect();
+        if let Condition::Dark(dark) = &self.condition {
+            ids.extend(
+                dark.owed.keys().filter(|id| !ids.contains(id)).copied().collect::<Vec<_>>(),
+            );
+        }
+        ids.sort();
+        ids
+    }
+
+    /// Refuses a store that has lost what was acknowledged.
+    fn check_acknowledged(&self, heads: &[Head]) -> Result<(), StoreError> {
+        let Condition::Dark(dark) = &self.condition else { return Ok(()) };
+        let end =
+            |id: &RolloutId| heads.iter().find(|head| head.rollout == *id).map(|head| head.seq);
+        match dark.acknowledged.iter().find(|(id, seq)| end(id).is_none_or(|end| end < **seq)) {
+            None => Ok(()),
+            Some((id, seq)) => {
+                let what =
+                    format!("entry {seq} of {id} was acknowledged and is not there any more");
+                Err(StoreError::Unreadable { what, source: None })
+            }
+        }
+    }
+
+    /// Whether the reserve is missing once the store is open again.
+    async fn shortage_after_dark(&mut self) -> Option<Shortage> {
+        let error = self.source.clone()?.refill().await.err()?;
+        let since = match &self.condition {
+            Condition::Dark(dark) => dark.since,
+            Condition::Well | Condition::Reserve(_) => self.time.now(),
+        };
+        let look_at = self.time.now().checked_add(TELL_EVERY).unwrap_or(Timestamp::MAX);
+        Some(Shortage { since, why: words(&error), look_at })
+    }
+
+    /// What a rollout's journal is told after the dark: that the engine is back, and what was done to its flags.
+    fn told(&self, rollout: &Arc<Rollout>, short: bool) -> Result<Option<Staged>, StoreError> {
+        let now = self.time.now();
+        let decide = |rollout: &Rollout, input| match short {
+            true => restraint::decide(rollout, now, input),
+            false => rollout.decide(now, input),
+        };
+        let (mut next, mut events) = ((**rollout).clone(), Vec::new());
+        let mut add = |next: &mut Rollout, more: Vec<Event>| {
+            more.iter().for_each(|event| next.evolve(event));
+            events.extend(more);
+        };
+        let resumed = Input::EngineResumed { last_seen: rollout.last_at() };
+        match decide(&next, resumed) {
+            Ok(more) => add(&mut next, more),
+            Err(refusal) => warn!(rollout = %rollout.id(), %refusal, "an input was refused"),
+        }
+        if let Condition::Dark(dark) = &self.condition
+            && let Some(owed) = dark.owed.get(&rollout.id())
+        {
+            match decide(&next, Input::Ordered(owed.order(&next))) {
+                Ok(more) => add(&mut next, more),
+                // No flag is on by the journal: then there is nothing that it does not know.
+                Err(refusal) => info!(rollout = %rollout.id(), %refusal, "nothing to be told"),
+            }
+        }
+        if events.is_empty() {
+            return Ok(None);
+        }
+        stage_events(rollout, events, Answer::Nobody).map(Some).map_err(as_store_error)
+    }
+}
+
+impl Owed {
+    /// The order that makes the journal say what was done to the flags.
+    fn order(&self, rollout: &Rollout) -> Order {
+        let latest = restraint::latest_on(rollout);
+        let only_latest =
+            self.phases.len() == 1 && latest.is_some_and(|on| self.phases.contains(&on));
+        let scope = match only_latest {
+            true => RollbackScope::Latest,
+            false => RollbackScope::All,
+        };
+        let at = self.at.round(jiff::Unit::Second).unwrap_or(self.at);
+        let mut reason = format!(
+            "rolled back at {at} while nothing could be recorded ({}): {}",
+            self.cause, self.words
+        );
+        let end = (0..=reason.len().min(Order::REASON_BYTES_MAX)).rev();
+        let end = end.into_iter().find(|end| reason.is_char_boundary(*end)).unwrap_or(0);
+        reason.truncate(end);
+        Order { command: Command::Rollback(scope), actor: Actor::Engine.to_string(), reason }
+    }
+}
+
+/// What the loading of rollouts says, as an error of the store: until it is mended, the store cannot be used.
+fn as_store_error(error: EngineError) -> StoreError {
+    let EngineError::Store(error) = error else {
+        return StoreError::Unreadable { what: error.to_string(), source: None };
+    };
+    error
+}

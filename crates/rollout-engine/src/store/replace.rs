@@ -1,0 +1,172 @@
+//! Owns the exchange of a store's files for others that were built beside them: whole or not at all, through any crash.
+//!
+//! The new files are complete in `rebuild/`. Then `exchange` is written, which names where the old ones go: from here on the
+//! exchange happens, now or at the next opening. First the old files are moved away, then `exchange` becomes
+//! `exchange.moved`, then the new ones are moved in, and the marker is removed. So at each moment it is known whose the files
+//! in the directory are. Without a marker a `rebuild/` is what a crash left of an attempt, and is removed.
+//!
+//! Refuses nothing and deletes nothing that ever was a store. Runs under the directory's lock.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use super::StoreError;
+use super::directory::{Directory, Repair, create_private, sync_directory};
+
+/// An empty place beside the store's files, for the new ones.
+pub(super) fn fresh_place(directory: &Directory) -> Result<PathBuf, StoreError> {
+    let place = directory.path().join(REBUILD);
+    remove(&place)?;
+    Ok(place)
+}
+
+/// Removes new files that are not going to be used. The disk may be full because of them.
+pub(super) fn discard(directory: &Directory) {
+    // What cannot be removed now is removed at the next opening.
+    drop(remove(&directory.path().join(REBUILD)));
+}
+
+/// Puts the files in `rebuild/` in the place of the store's, which go to `aside`.
+pub(super) fn exchange(directory: &Directory, aside: &Path) -> Result<(), StoreError> {
+    let writing = "write down the exchange of the store";
+    let path = directory.path();
+    sync_directory(&path.join(REBUILD))?;
+    let draft = path.join("exchange.new");
+    let mut file = File::create(&draft).map_err(StoreError::io(writing))?;
+    // Whoever finishes it may have been started in another directory.
+    let aside = std::path::absolute(aside).map_err(StoreError::io(writing))?;
+    let text = format!("{WORDS}{}\n", aside.display());
+    file.write_all(text.as_bytes()).map_err(StoreError::io(writing))?;
+    file.sync_all().map_err(StoreError::io(writing))?;
+    fs::rename(&draft, path.join(BEGUN)).map_err(StoreError::io(writing))?;
+    directory.sync()?;
+    finish(directory).map(drop)
+}
+
+/// Finishes an exchange that was begun; removes what is left of one that was not.
+pub(super) fn finish(directory: &Directory) -> Result<Option<Repair>, StoreError> {
+    let moving = "exchange the store's files";
+    let (path, rebuild) = (directory.path(), directory.path().join(REBUILD));
+    let (begun, moved) = (path.join(BEGUN), path.join(MOVED));
+    if let Some(aside) = destination(&begun)? {
+        create_private(&aside).map_err(StoreError::io(moving))?;
+        move_all(path, &aside, &KEPT)?;
+        fs::rename(&begun, &moved).map_err(StoreError::io(moving))?;
+        directory.sync()?;
+    }
+    if destination(&moved)?.is_none() {
+        remove(&rebuild)?;
+        return Ok(None);
+    }
+    if rebuild.exists() {
+        move_all(&rebuild, path, &["lock"])?;
+        remove(&rebuild)?;
+    }
+    fs::remove_file(&moved).map_err(StoreError::io(moving))?;
+    directory.sync()?;
+    Ok(Some(Repair::ExchangeFinished))
+}
+
+/// Where the old files go; `None` without a marker.
+fn destination(marker: &Path) -> Result<Option<PathBuf>, StoreError> {
+    let text = match fs::read_to_string(marker) {
+        Ok(text) => text,
+        Err(missing) if missing.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(StoreError::io("read the exchange of the store")(error)),
+    };
+    let place = text.strip_prefix(WORDS).and_then(|rest| rest.strip_suffix('\n'));
+    let damaged = || StoreError::unreadable(format!("{} makes no sense", marker.display()));
+    place.map(PathBuf::from).map(Some).ok_or_else(damaged)
+}
+
+/// Moves everything in `from` but `kept` into `to`, durably.
+fn move_all(from: &Path, to: &Path, kept: &[&str]) -> Result<(), StoreError> {
+    let moving = "exchange the store's files";
+    for entry in fs::read_dir(from).map_err(StoreError::io(moving))? {
+        let name = entry.map_err(StoreError::io(moving))?.file_name();
+        if !kept.iter().any(|kept| name == *kept) {
+            fs::rename(from.join(&name), to.join(&name)).map_err(StoreError::io(moving))?;
+        }
+    }
+    sync_directory(to)?;
+    sync_directory(from)
+}
+
+fn remove(place: &Path) -> Result<(), StoreError> {
+    let removed = match place.is_dir() {
+        true => fs::remove_dir_all(place),
+        false => fs::remove_file(place),
+    };
+    match removed {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(StoreError::io("remove an unfinished rebuild of the store")(error))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+const REBUILD: &str = "rebuild";
+const BEGUN: &str = "exchange";
+const MOVED: &str = "exchange.moved";
+/// What stays in the directory, whoever the files belong to.
+const KEPT: [&str; 8] =
+    ["lock", "quarantine", REBUILD, BEGUN, MOVED, "exchange.new", "reserve", "reserve.new"];
+const WORDS: &str = "rolloutd store exchange 1\n";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn prepared() -> (tempfile::TempDir, Directory) {
+        let dir = tempfile::tempdir().unwrap();
+        let directory = Directory::claim(dir.path()).unwrap();
+        for (name, text) in [("db", "old"), ("anchor", "old"), ("rebuild/db", "new")] {
+            fs::create_dir_all(dir.path().join(name).parent().unwrap()).unwrap();
+            fs::write(dir.path().join(name), text).unwrap();
+        }
+        (dir, directory)
+    }
+
+    fn read(path: PathBuf) -> String {
+        fs::read_to_string(path).unwrap_or_default()
+    }
+
+    #[test]
+    fn an_exchange_that_was_cut_short_anywhere_is_finished() {
+        for stop in 0..4 {
+            let (dir, directory) = prepared();
+            let aside = dir.path().join("quarantine/1/store");
+            let marker = format!("{WORDS}{}\n", aside.display());
+            let at = |name: &str| dir.path().join(name);
+            if stop < 3 {
+                fs::write(at(BEGUN), &marker).unwrap();
+            }
+            if stop >= 1 {
+                fs::create_dir_all(&aside).unwrap();
+                fs::rename(at("db"), aside.join("db")).unwrap();
+            }
+            if stop >= 2 {
+                fs::rename(at("anchor"), aside.join("anchor")).unwrap();
+            }
+            if stop == 3 {
+                fs::write(at(MOVED), &marker).unwrap();
+                fs::rename(at("rebuild/db"), at("db")).unwrap();
+            }
+            assert_eq!(finish(&directory).unwrap(), Some(Repair::ExchangeFinished), "{stop}");
+            assert_eq!(read(at("db")), "new", "{stop}");
+            assert_eq!(read(aside.join("db")), "old", "{stop}");
+            assert_eq!(read(aside.join("anchor")), "old", "{stop}");
+            assert!(!at("anchor").exists() && !at(REBUILD).exists(), "{stop}");
+            assert_eq!(finish(&directory).unwrap(), None, "{stop}");
+        }
+    }
+
+    #[test]
+    fn what_was_not_begun_changes_nothing() {
+        let (dir, directory) = prepared();
+        assert_eq!(finish(&directory).unwrap(), None);
+        assert_eq!(read(dir.path().join("db")), "old");
+        assert!(!dir.path().join(REBUILD).exists());
+    }
+}

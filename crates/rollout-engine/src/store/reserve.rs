@@ -1,0 +1,270 @@
+//! Owns the reserve: a file that takes up room in the store's directory, so that there is some when the disk is full. And
+//! the way to open a store on disk again after it failed.
+//!
+//! The file is written, not sparse, and hard to compress, so that removing it frees its size. Whoever spends it must win
+//! room for it and for as much again before it is there again: otherwise a full disk would be met at every commit anew.
+//!
+//! After a failed write or sync, what the system has in its cache may not be on the disk, and may be taken for clean. So
+//! the database is written once more from there before it is opened and believed.
+
+use std::fs::{self, File, OpenOptions as FileOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tracing::warn;
+
+use super::directory::Directory;
+use super::opening::{OnDamage, OpenOptions, OpenReport};
+use super::sled::SledStore;
+use super::{Store, StoreError};
+use crate::reopen::{OpenStore, Opening, Refilling};
+
+/// Size of the reserve. A reading takes about 2 KiB of it (ADR 0012 has the measurement).
+pub const RESERVE_BYTES: u64 = 8 << 20;
+
+/// A store directory as the place to open a store from, again and again.
+#[derive(Clone, Debug)]
+pub struct SledSource {
+    dir: PathBuf,
+    options: OpenOptions,
+    /// Whether the reserve was needed: then room for as much again is asked for before it counts as back.
+    was_needed: Arc<AtomicBool>,
+}
+
+impl SledSource {
+    /// The store in `dir`.
+    pub fn new(dir: &Path, options: OpenOptions) -> Self {
+        Self { dir: dir.to_owned(), options, was_needed: Arc::new(AtomicBool::new(false)) }
+    }
+
+    /// The same place; from now on nothing damaged is set aside. Whoever drives rollouts must not lose one on the way.
+    #[must_use]
+    pub fn refusing_damage(mut self) -> Self {
+        self.options.damage = OnDamage::Refuse;
+        self
+    }
+
+    /// Opens the store for the first time; on a full disk the reserve is spent for it. What is left of a store whose creation
+    /// was cut short is set aside: it never held anything. Blocking.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`SledStore::open`].
+    pub fn open_now(&self) -> Result<(SledStore, OpenReport), StoreError> {
+        // Written last, so a store without them was never complete, and nothing in it was ever acknowledged.
+        let was_complete = ["format", "anchor"].iter().any(|name| self.dir.join(name).exists());
+        match SledStore::open(&self.dir, self.options) {
+            Err(full) if full.is_disk_full() && self.spend()? == Spent::Now => {
+                SledStore::open(&self.dir, self.options)
+            }
+            Err(damaged) if !was_complete && damaged.code() == "RO0202" => {
+                self.set_aside().map_err(StoreError::io("set an unfinished store aside"))?;
+                SledStore::open(&self.dir, self.options)
+            }
+            opened => opened,
+        }
+    }
+
+    /// Moves what sled left of a creation to `quarantine/unfinished-N`.
+    fn set_aside(&self) -> io::Result<()> {
+        let quarantine = self.dir.join("quarantine");
+        let free = (1_u32..).map(|n| quarantine.join(format!("unfinished-{n}")));
+        let to = free.into_iter().find(|to| !to.exists()).unwrap_or(quarantine);
+        fs::create_dir_all(&to)?;
+        for entry in fs::read_dir(&self.dir)? {
+            let name = entry?.file_name();
+            let is_of_sled = name.to_str().is_some_and(|name| {
+                ["db", "conf", "blobs"].contains(&name) || name.starts_with("snap.")
+            });
+            if is_of_sled {
+                fs::rename(self.dir.join(&name), to.join(&name))?;
+            }
+        }
+        warn!(to = %to.display(), "the store was never finished; it held nothing and is begun anew");
+        File::open(&self.dir)?.sync_all()
+    }
+
+    fn open_again(&self, after: &StoreError) -> Result<Box<dyn Store>, StoreError> {
+        // A file system that is not mounted looks like an empty directory; a new store must not be begun there.
+        fs::metadata(self.dir.join("format")).map_err(StoreError::io("find the store again"))?;
+        if after.is_disk_full() {
+            self.spend()?;
+        }
+        self.write_once_more()?;
+        let (store, _) = self.open_now()?;
+        Ok(Box::new(store))
+    }
+
+    /// Removes the reserve, so that its room can be written.
+    fn spend(&self) -> Result<Spent, StoreError> {
+        self.was_needed.store(true, Ordering::Relaxed);
+        let spending = "spend the reserve";
+        match fs::remove_file(self.dir.join(RESERVE_FILE)) {
+            Ok(()) => {}
+            Err(missing) if missing.kind() == io::ErrorKind::NotFound => return Ok(Spent::Before),
+            Err(error) => return Err(StoreError::io(spending)(error)),
+        }
+        // So that the room is free now, not when the file system gets round to it.
+        let synced = File::open(&self.dir).and_then(|dir| dir.sync_all());
+        synced.map_err(StoreError::io(spending))?;
+        Ok(Spent::Now)
+    }
+
+    fn fill(&self) -> Result<(), StoreError> {
+        let filling = "allocate the reserve";
+        let (place, draft) = (self.dir.join(RESERVE_FILE), self.dir.join(DRAFT_FILE));
+        if fs::metadata(&place).is_ok_and(|found| found.len() == RESERVE_BYTES) {
+            return Ok(());
+        }
+        let slack = match self.was_needed.load(Ordering::Relaxed) {
+            true => RESERVE_BYTES,
+            false => 0,
+        };
+        let filled = write_noise(&draft, RESERVE_BYTES + slack)
+            .and_then(|file| file.set_len(RESERVE_BYTES).and_then(|()| file.sync_all()))
+            .and_then(|()| fs::rename(&draft, &place))
+            .and_then(|()| File::open(&self.dir)?.sync_all());
+        filled.map_err(|error| {
+            self.was_needed.store(true, Ordering::Relaxed);
+            // Half a reserve would only make the disk fuller.
+            let _ = fs::remove_file(&draft);
+            StoreError::io(filling)(error)
+        })
+    }
+
+    /// Writes the database's bytes over themselves and makes them durable.
+    fn write_once_more(&self) -> Result<(), StoreError> {
+        let writing = "write the database once more";
+        let directory = Directory::claim(&self.dir)?;
+        directory.wait_for_database()?;
+        let path = self.dir.join("db");
+        let file = match FileOptions::new().read(true).write(true).open(path) {
+            Ok(file) => file,
+            Err(missing) if missing.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(StoreError::io(writing)(error)),
+        };
+        rewrite(&file).map_err(StoreError::io(writing))
+    }
+}
+
+impl OpenStore for SledSource {
+    fn open(&self, after: &StoreError) -> Opening {
+        let (source, after) = (self.clone(), after.clone());
+        Box::pin(async move { beside(move || source.open_again(&after)).await })
+    }
+
+    fn refill(&self) -> Refilling {
+        let source = self.clone();
+        Box::pin(async move { beside(move || source.fill()).await })
+    }
+}
+
+/// Whether there was a reserve to be spent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Spent {
+    Now,
+    Before,
+}
+
+/// Does what may wait for a disk on a thread that may wait.
+async fn beside<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|panic| Err(StoreError::Panicked { message: panic.to_string() }))
+}
+
+/// A file of `length` bytes that no file system can shrink, on disk when this returns.
+fn write_noise(path: &Path, length: u64) -> io::Result<File> {
+    let mut file =
+        FileOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    let mut left = length;
+    let mut state = NOISE_SEED;
+    let mut block = vec![0; BLOCK_BYTES];
+    while left > 0 {
+        for bytes in block.chunks_exact_mut(8) {
+            // xorshift64; what it says does not matter, only that it says nothing twice.
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            bytes.copy_from_slice(&state.to_le_bytes());
+        }
+        let length = usize::try_from(left).map_or(BLOCK_BYTES, |left| left.min(BLOCK_BYTES));
+        file.write_all(&block[..length])?;
+        left -= length as u64;
+    }
+    file.sync_all()?;
+    Ok(file)
+}
+
+fn rewrite(file: &File) -> io::Result<()> {
+    let mut block = vec![0; BLOCK_BYTES];
+    let mut at = 0;
+    loop {
+        match file.read_at(&mut block, at) {
+            Ok(0) => return file.sync_all(),
+            Ok(length) => {
+                file.write_all_at(&block[..length], at)?;
+                at += length as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+const RESERVE_FILE: &str = "reserve";
+const DRAFT_FILE: &str = "reserve.new";
+const BLOCK_BYTES: usize = 64 << 10;
+const NOISE_SEED: u64 = 0x9E37_79B9_7F4A_7C15;
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+
+    use super::*;
+
+    #[test]
+    fn the_reserve_takes_up_its_room_and_is_spent_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let source = SledSource::new(dir.path(), OpenOptions::default());
+        source.fill().unwrap();
+        let found = fs::metadata(dir.path().join(RESERVE_FILE)).unwrap();
+        assert_eq!(found.len(), RESERVE_BYTES);
+        assert!(found.blocks() * 512 >= RESERVE_BYTES, "really allocated: {}", found.blocks());
+        assert_eq!(source.spend().unwrap(), Spent::Now);
+        assert_eq!(source.spend().unwrap(), Spent::Before);
+        source.fill().unwrap();
+        assert!(!dir.path().join(DRAFT_FILE).exists());
+        assert_eq!(fs::metadata(dir.path().join(RESERVE_FILE)).unwrap().len(), RESERVE_BYTES);
+    }
+
+    #[test]
+    fn a_store_whose_creation_was_cut_short_is_begun_anew_and_a_damaged_one_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let source = SledSource::new(dir.path(), OpenOptions::default());
+        fs::write(dir.path().join("conf"), "half of what was to be here").unwrap();
+        fs::write(dir.path().join("db"), [7; 100]).unwrap();
+        drop(source.open_now().unwrap());
+        assert!(dir.path().join("quarantine/unfinished-1/conf").exists());
+        fs::write(dir.path().join("conf"), "half of what was to be here").unwrap();
+        assert_eq!(source.open_now().unwrap_err().code(), "RO0202");
+    }
+
+    #[test]
+    fn a_database_that_was_written_once_more_is_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let source = SledSource::new(dir.path(), OpenOptions::default());
+        drop(source.open_now().unwrap());
+        let path = dir.path().join("db");
+        source.write_once_more().unwrap();
+        let before = fs::read(&path).unwrap();
+        source.write_once_more().unwrap();
+        assert_eq!(fs::read(&path).unwrap(), before);
+        let broken = StoreError::io("commit")(io::Error::other("gone"));
+        assert!(source.open_again(&broken).unwrap().heads().unwrap().is_empty());
+    }
+}

@@ -1,0 +1,99 @@
+//! Owns `rolloutd restore`: the store as it was when a backup was made.
+//!
+//! Refuses while a daemon holds the directory, and where a store is unless that is to be moved away; nothing is deleted, and
+//! until the last moment nothing is changed.
+
+use std::fs::File;
+use std::path::PathBuf;
+
+use clap::Args;
+use jiff::Timestamp;
+use nix::unistd::Uid;
+use rollout_api::Exit;
+use rollout_engine::store::Standing;
+use rollout_engine::store::backup::{self, BackupError, Existing, HoldOrder, Restored, Then};
+
+use crate::access::Peer;
+use crate::cli::Paint;
+use crate::place::{PlaceArgs, Trouble, check_owner, exit_of};
+use crate::telemetry::chain;
+
+/// What to restore, and where to.
+#[derive(Debug, Args)]
+pub(crate) struct RestoreArgs {
+    #[command(flatten)]
+    place: PlaceArgs,
+    /// The backup
+    #[arg(long, value_name = "FILE")]
+    from: PathBuf,
+    /// Move a store that is there to `store.before-restore-N` beside it
+    #[arg(long)]
+    replace: bool,
+    /// Do not hold the rollouts that were live then. Only when nothing happened since the backup: no flag changed, nobody
+    /// gave an order
+    #[arg(long)]
+    go_on: bool,
+}
+
+/// Restores; what to say about it.
+pub(crate) fn run(args: &RestoreArgs, now: Timestamp, paint: Paint) -> Result<String, Trouble> {
+    let place = args.place.find(paint)?;
+    check_owner(&place.store)?;
+    let existing = if args.replace { Existing::MoveAway } else { Existing::Keep };
+    let shown = args.from.display();
+    let mut file = File::open(&args.from)
+        .map_err(|error| Trouble::new(Exit::Usage, format!("failed to open {shown}: {error}")))?;
+    let then = match args.go_on {
+        true => Then::GoOn,
+        false => Then::Hold(HoldOrder {
+            at: now,
+            actor: Peer { uid: Some(Uid::effective().as_raw()) }.name(),
+            reason: format!(
+                "restored from {shown}: compare the flags with the deployment, then resume"
+            ),
+        }),
+    };
+    let restored = backup::restore(&place.store, &mut file, existing, &then).map_err(|error| {
+        let (code, dir) = (error.code(), place.store.display());
+        if matches!(error, BackupError::Occupied) {
+            let words = format!(
+                "there is a store in {dir}; --replace moves it to `store.before-restore-N` beside it and restores"
+            );
+            return Trouble::new(Exit::Refused, words);
+        }
+        let words = format!("failed to restore {shown} into {dir} ({code}): {}", chain(&error));
+        Trouble::new(exit_of(code), words)
+    })?;
+    Ok(told(&restored, &then))
+}
+
+fn told(restored: &Restored, then: &Then) -> String {
+    let Restored { contents, moved_to } = restored;
+    let made = Timestamp::from_second(contents.about.made_at);
+    let made = made.map_or_else(|_| "an unknown time".to_owned(), |made| made.to_string());
+    let mut text = format!(
+        "restored {} rollouts, {} entries, as of {made}\n",
+        contents.rollouts.len(),
+        contents.entries()
+    );
+    let live = contents.rollouts.iter().filter(|it| it.standing == Some(Standing::Live));
+    let live: Vec<_> = live.map(|it| it.rollout.to_string()).collect();
+    if let Some(old) = moved_to {
+        text.push_str(&format!("the store that was there is now {}\n", old.display()));
+    }
+    match live.is_empty() {
+        true => text.push_str("no rollout was live then\n"),
+        false => text.push_str(&format!("live then: {}, {}\n", live.join(", "), words(then))),
+    }
+    text
+}
+
+fn words(then: &Then) -> &'static str {
+    match then {
+        Then::GoOn => "and going on with the next start of the daemon",
+        Then::Hold(_) => {
+            "now held. What happened since then is not known to the store: start the daemon, compare the flags with the \
+             deployment, then `rolloutctl resume` each (docs/operating.md, \"Backup and restore\")"
+        }
+    }
+}
