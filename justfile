@@ -13,6 +13,26 @@ demo *ARGS:
 test:
     cargo test --workspace
 
+# The simulator: `just sim --seeds 100000 --jobs 2`, or one seed with its trace: `SEED=22 just sim`.
+sim *ARGS:
+    cargo run --profile proof -p rollout-sim --bin rollout-sim -- {{ARGS}}
+
+# Plant each defect of crates/rollout-sim/mutants.toml and see whether the simulator finds it.
+sim-mutants *ARGS:
+    cargo run --profile proof -p rollout-sim --bin sim-mutants -- {{ARGS}}
+
+# Abort the real daemon at every kill point of six scripts, and compare with the runs that were left alone.
+kill-matrix POINTS="all":
+    ROLLOUT_REQUIRE_ALL=1 ROLLOUT_KILL_POINTS={{POINTS}} cargo test -p rollout-e2e --test durability kill_matrix -- --nocapture
+
+# Cut the power of the real daemon N times, and of one that does not sync (needs root, mkfs.ext4, mount).
+power-cut N="30":
+    cargo run -p rollout-e2e --bin rollout-power-cut -- {{N}}
+
+# Fuzz every target, or one, for so many seconds each: `just fuzz 60 decide`.
+fuzz SECONDS="600" *TARGETS="records plans decide bodies":
+    for target in {{TARGETS}}; do cargo fuzz run --sanitizer none $target --fuzz-dir fuzz -- -max_total_time={{SECONDS}} -rss_limit_mb=4096 || exit 1; done
+
 # Format, lints, rustdoc, licences and bans: what a change must pass besides its tests.
 lint: fmt-check clippy doc deny
 

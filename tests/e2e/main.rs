@@ -2,11 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "all of this is a test; a panic is how it fails")]
 
+mod backup;
 mod bad_input;
 mod breach;
 mod cli;
 mod credentials;
+mod damage;
 mod demo;
+mod faults;
 mod kill_and_resume;
 mod outage;
 mod strange_health;

@@ -35,8 +35,20 @@ impl Finished {
 
 /// Runs a program to its end.
 pub(crate) async fn run(program: &str, socket: &Path, dir: &Path, args: &[&str]) -> Finished {
+    run_at(program, socket, dir, args, None).await
+}
+
+/// Runs a program to its end under the daemon's clock.
+pub(crate) async fn run_at(
+    program: &str,
+    socket: &Path,
+    dir: &Path,
+    args: &[&str],
+    clock: Option<&str>,
+) -> Finished {
     let mut command = Command::new(program);
     command.args(args).current_dir(dir).env_clear().env("ROLLOUTD_SOCKET", socket);
+    command.envs(clock.map(|clock| ("ROLLOUTD_CLOCK", clock)));
     command.stdin(Stdio::null()).kill_on_drop(true);
     let output = timeout(RUN_MAX, command.output()).await;
     let output = output.unwrap_or_else(|_| panic!("`{}` did not end", args.join(" ")));

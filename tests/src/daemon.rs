@@ -10,6 +10,8 @@ use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use crate::shim::Faults;
+
 /// How long a start may take on a busy machine, in real time.
 const START_MAX: Duration = Duration::from_secs(60);
 /// The daemon's notices are a few words long.
@@ -24,6 +26,15 @@ pub struct Daemon {
     drain: JoinHandle<()>,
 }
 
+/// A daemon that ended before it was ready.
+#[derive(Debug)]
+pub struct Stillborn {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// The end of what it said.
+    pub said: String,
+}
+
 impl Daemon {
     /// Starts `program serve` on a configuration; it is ready when this returns.
     ///
@@ -31,6 +42,26 @@ impl Daemon {
     ///
     /// When it ends, or is not ready in time; with its messages.
     pub async fn start(program: &str, config: &Path, clock: Option<&str>) -> Self {
+        Self::try_start(program, config, clock, &Faults::none()).await.unwrap_or_else(
+            |Stillborn { status, said }| panic!("the daemon ended with {status}; it said:\n{said}"),
+        )
+    }
+
+    /// Starts it with faults around it, where it may well end before it is ready.
+    ///
+    /// # Errors
+    ///
+    /// How it ended, and what it said.
+    ///
+    /// # Panics
+    ///
+    /// When it neither ends nor is ready in time; with its messages.
+    pub async fn try_start(
+        program: &str,
+        config: &Path,
+        clock: Option<&str>,
+        faults: &Faults,
+    ) -> Result<Self, Stillborn> {
         let dir = config.parent().expect("a configuration file lies in a directory");
         let messages = dir.join("rolloutd.stderr");
         let stderr = OpenOptions::new().create(true).append(true).open(&messages);
@@ -43,7 +74,7 @@ impl Daemon {
 
         let mut command = Command::new(program);
         command.arg("serve").arg("--config").arg(config).env_clear();
-        command.env("NOTIFY_SOCKET", &notify);
+        command.env("NOTIFY_SOCKET", &notify).envs(faults.env());
         if let Some(clock) = clock {
             command.env("ROLLOUTD_CLOCK", clock);
         }
@@ -55,12 +86,13 @@ impl Daemon {
                 assert!(ready.is_ok(), "the daemon is not ready; it said:\n{}", tail(&messages));
             }
             status = child.wait() => {
-                panic!("the daemon ended with {status:?}; it said:\n{}", tail(&messages));
+                let status = status.unwrap_or_else(|error| panic!("no status: {error}"));
+                return Err(Stillborn { status, said: tail(&messages) });
             }
         }
         // Later notices are taken too, so that the daemon never waits for a reader.
         let drain = tokio::spawn(async move { while hear(&socket).await.is_some() {} });
-        Self { child, messages, drain }
+        Ok(Self { child, messages, drain })
     }
 
     /// Ends the process as a power cut would.

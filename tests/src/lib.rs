@@ -10,11 +10,16 @@
 mod ctl;
 mod daemon;
 mod plans;
+pub mod power_cut;
 mod run;
+mod shim;
+mod tool;
 mod world;
 
 pub use ctl::Finished;
-pub use daemon::Daemon;
+pub use daemon::{Daemon, Stillborn};
 pub use plans::{GATED, PhaseSpec, SMALLEST, plan};
 pub use run::{Run, moment_of, settled_rows, text_of, verdict_of};
+pub use shim::{Call, Counts, DiskError, Faults, Moment};
+pub use tool::{Tool, everything_is_required, has_all, say};
 pub use world::{Programs, Setting, World};

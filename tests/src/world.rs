@@ -13,8 +13,9 @@ use rollout_api::{StartRequest, StartResponse};
 use tempfile::TempDir;
 
 use crate::ctl::{self, Finished};
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, Stillborn};
 use crate::run::Run;
+use crate::shim::Faults;
 
 /// Name of the deployment in the daemon's configuration and in every plan of the tests.
 const DEPLOYMENT: &str = "production";
@@ -39,6 +40,8 @@ pub struct Setting {
     pub env: BTreeMap<String, String>,
     /// How long one call to the deployment may take.
     pub timeout: &'static str,
+    /// What fails around the daemon.
+    pub faults: Faults,
 }
 
 /// A deployment, a daemon and a directory. The daemon is killed and the directory removed with the value.
@@ -49,12 +52,19 @@ pub struct World {
     pub emulator: Emulator,
     programs: Programs,
     clock: Option<String>,
+    faults: Faults,
     dir: TempDir,
 }
 
 impl Default for Setting {
     fn default() -> Self {
-        Self { scenario: Scenario::default(), scale: 1, env: BTreeMap::new(), timeout: "20s" }
+        Self {
+            scenario: Scenario::default(),
+            scale: 1,
+            env: BTreeMap::new(),
+            timeout: "20s",
+            faults: Faults::none(),
+        }
     }
 }
 
@@ -87,7 +97,8 @@ impl World {
         };
         let emulator = Emulator::start(config).await;
         let emulator = emulator.unwrap_or_else(|error| panic!("no emulator: {error}"));
-        let world = Self { daemon: None, emulator, programs, clock, dir };
+        let faults = setting.faults;
+        let world = Self { daemon: None, emulator, programs, clock, faults, dir };
         world.write_config(setting.timeout);
         world.write_key(&world.emulator.admin_key());
         world
@@ -125,10 +136,28 @@ impl World {
 
     /// Starts the daemon again on the same state; kills it first if it runs.
     pub async fn restart(&mut self) {
+        let started = self.try_restart().await;
+        started.unwrap_or_else(|Stillborn { status, said }| {
+            panic!("the daemon ended with {status}; it said:\n{said}")
+        });
+    }
+
+    /// Starts the daemon again where it may well end before it is ready; kills it first if it runs.
+    ///
+    /// # Errors
+    ///
+    /// How it ended.
+    pub async fn try_restart(&mut self) -> Result<(), Stillborn> {
         self.kill().await;
-        let config = self.config();
-        let daemon = Daemon::start(self.programs.rolloutd, &config, self.clock.as_deref()).await;
-        self.daemon = Some(daemon);
+        let (program, config) = (self.programs.rolloutd, self.config());
+        let daemon = Daemon::try_start(program, &config, self.clock.as_deref(), &self.faults);
+        self.daemon = Some(daemon.await?);
+        Ok(())
+    }
+
+    /// What fails around the daemon from its next start on.
+    pub fn set_faults(&mut self, faults: Faults) {
+        self.faults = faults;
     }
 
     /// The daemon's process.
@@ -167,6 +196,12 @@ impl World {
         ctl::run(self.programs.rolloutctl, &self.socket(), self.dir.path(), args).await
     }
 
+    /// Runs `rolloutd` with these arguments to its end, under the daemon's clock; for commands that end by themselves.
+    pub async fn rolloutd(&self, args: &[&str]) -> Finished {
+        let (program, clock) = (self.programs.rolloutd, self.clock.as_deref());
+        ctl::run_at(program, &self.socket(), self.dir.path(), args, clock).await
+    }
+
     /// Writes a file into the world's directory, where `ctl` runs.
     pub fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.dir.path().join(name);
@@ -177,6 +212,11 @@ impl World {
     /// The daemon's socket.
     pub fn socket(&self) -> PathBuf {
         self.dir.path().join("rolloutd.sock")
+    }
+
+    /// The daemon's state directory.
+    pub fn state_dir(&self) -> PathBuf {
+        self.dir.path().join("state")
     }
 
     /// The directory that holds everything.
@@ -194,7 +234,7 @@ impl World {
 }
 
 /// The emulator's clock and the same one as the daemon takes it.
-fn clocks(scale: u32) -> (EmulatorClock, Option<String>) {
+pub(crate) fn clocks(scale: u32) -> (EmulatorClock, Option<String>) {
     if scale == 1 {
         return (EmulatorClock::real(), None);
     }

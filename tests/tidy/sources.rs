@@ -14,7 +14,12 @@ const NAMED_IN: [(&str, &[&str]); 6] = [
     // The daemon itself never talks to an emulator; its demo does, and its tests.
     (
         "convex_emulator",
-        &["crates/convex-emulator/src/", "crates/rolloutd/src/demo/", "crates/rolloutd/src/tests/"],
+        &[
+            "crates/convex-emulator/src/",
+            "crates/rollout-sim/src/",
+            "crates/rolloutd/src/demo/",
+            "crates/rolloutd/src/tests/",
+        ],
     ),
     ("miette", &["crates/rolloutctl/src/", "crates/rolloutd/src/config"]),
 ];

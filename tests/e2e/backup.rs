@@ -1,0 +1,136 @@
+//! Backup and restore of a running daemon in the middle of a bake window, and what both refuse.
+
+use std::fs;
+use std::path::Path;
+
+use jiff::SignedDuration;
+use rollout_api::JournalEntry;
+use rollout_e2e::{GATED, PhaseSpec, Run, SMALLEST, Setting, World, moment_of, plan, settled_rows};
+
+use crate::PROGRAMS;
+
+const PHASES: [PhaseSpec; 2] = [
+    PhaseSpec { flag: "ENABLE_ONE", bake: "3h", checkpoints: &["1h", "3h"] },
+    PhaseSpec { flag: "ENABLE_TWO", bake: "1h", checkpoints: &["1h"] },
+];
+
+/// SIGKILL, the store wiped, the backup restored: the window goes on, and no event that was backed up is lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_brings_a_bake_window_back() {
+    let mut world = World::start(PROGRAMS, Setting { scale: 1_800, ..Setting::default() }).await;
+    let smallest = world.begin(&SMALLEST.replace("ENABLE_ONE", "ENABLE_OLD")).await;
+    let mut ended = smallest;
+    ended.until("rollout_completed").await;
+    let mut run = world.begin(&plan("baking", &PHASES)).await;
+    let started = run.until("bake_started").await;
+    let due = moment_of(&started) + SignedDuration::from_mins(70);
+    run.until_that("the first checkpoint is behind us", |entry| moment_of(entry) >= due).await;
+
+    let config = config(&world);
+    let file = world.dir().join("a.backup").display().to_string();
+    let made = world.rolloutd(&["backup", "--config", &config, "--to", &file]).await.expect_code(0);
+    assert!(made.stdout.starts_with("backed up 2 rollouts, "), "{}", made.stdout);
+    let online = world.rolloutd(&["verify", "--config", &config]).await.expect_code(0);
+    assert!(online.stdout.contains(": all sound\n"), "{}", online.stdout);
+    world.kill().await;
+    fs::remove_dir_all(world.state_dir().join("store")).unwrap();
+    let of_file = world.rolloutd(&["verify", "--backup", &file]).await.expect_code(0);
+    assert!(of_file.stdout.contains("r2 "), "{}", of_file.stdout);
+
+    let restored =
+        world.rolloutd(&["restore", "--config", &config, "--from", &file]).await.expect_code(0);
+    assert!(restored.stdout.contains("live then: r2, now held."), "{}", restored.stdout);
+    let offline = world.rolloutd(&["verify", "--config", &config]).await.expect_code(0);
+    assert!(offline.stdout.contains(": all sound\n"), "{}", offline.stdout);
+    world.restart().await;
+    let mut again = Run::new(world.socket(), run.id.clone());
+    let held = again.until("held").await;
+    assert!(held.note.is_some_and(|note| note.contains("restored from")), "it says why");
+    world.ctl(&["resume", &run.id, "--reason", "flags compared"]).await.expect_code(0);
+    again.until("rollout_completed").await;
+    assert_same(&run.entries, &again.entries);
+    assert_eq!(again.count("bake_started"), 2, "the window went on: {}", again.last_entries());
+    assert_eq!(again.count("engine_resumed"), 1);
+    let judged = again.count("checkpoint_judged");
+    assert_eq!(judged, 3, "each checkpoint exactly once: {}", again.last_entries());
+    assert_eq!(settled_rows(&again.log().await).len(), 3);
+    let mut before = Run::new(world.socket(), ended.id.clone());
+    before.catch_up().await;
+    assert_same(&ended.entries, &before.entries);
+    world.rolloutd(&["verify", "--config", &config]).await.expect_code(0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_meant_is_refused_and_changes_nothing() {
+    let mut world = World::start(PROGRAMS, Setting::default()).await;
+    let run = world.begin(GATED).await;
+    let config = config(&world);
+    let file = world.dir().join("a.backup").display().to_string();
+
+    let backup = ["backup", "--config", &config, "--to", &file];
+    world.rolloutd(&backup).await.expect_code(0);
+    let again = world.rolloutd(&backup).await.expect_code(2);
+    assert!(again.stderr.contains("--force"), "{}", again.stderr);
+    world.rolloutd(&[&backup[..], &["--force"]].concat()).await.expect_code(0);
+    assert!(!Path::new(&format!("{file}.part")).exists());
+
+    // A second daemon, and a restore, while the first one holds the directory.
+    let pid = world.daemon().pid().unwrap();
+    let other = fs::read_to_string(&config).unwrap().replace("rolloutd.sock", "other.sock");
+    let other = world.write("other.toml", &other).display().to_string();
+    for args in [
+        &["serve", "--config", &other][..],
+        &["restore", "--config", &config, "--from", &file, "--replace"],
+    ] {
+        let refused = world.rolloutd(args).await.expect_code(1);
+        assert!(refused.stderr.contains("RO0204"), "{}", refused.stderr);
+        let words = format!("process {pid} has it open");
+        assert!(refused.stderr.contains(&words), "{}", refused.stderr);
+    }
+    let locked = world.rolloutd(&["verify", "--config", &other]).await.expect_code(9);
+    assert!(locked.stderr.contains("nobody answers at"), "{}", locked.stderr);
+    world.kill().await;
+
+    let occupied = world.rolloutd(&["restore", "--config", &config, "--from", &file]).await;
+    assert!(occupied.expect_code(3).stderr.contains("--replace"));
+    let mut bytes = fs::read(&file).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    let bad = world.dir().join("bad.backup");
+    fs::write(&bad, &bytes).unwrap();
+    let bad = bad.display().to_string();
+    for args in [
+        &["restore", "--config", &config, "--replace", "--from", &bad][..],
+        &["verify", "--backup", &bad],
+    ] {
+        let refused = world.rolloutd(args).await.expect_code(3);
+        let named = refused.stderr.contains("RO0209") && refused.stderr.contains("at byte ");
+        assert!(named, "{}", refused.stderr);
+    }
+    let foreign = world.rolloutd(&["verify", "--backup", &config]).await.expect_code(3);
+    assert!(foreign.stderr.contains("no backup of rolloutd"), "{}", foreign.stderr);
+    let missing = world.rolloutd(&["restore", "--config", &config, "--from", "/nowhere"]).await;
+    missing.expect_code(2);
+
+    // Without a daemon the backup comes from the directory, and a restore keeps what it replaces.
+    world.rolloutd(&[&backup[..], &["--force"]].concat()).await.expect_code(0);
+    let restore = ["restore", "--config", &config, "--from", &file, "--replace"];
+    let restored = world.rolloutd(&restore).await.expect_code(0);
+    assert!(restored.stdout.contains("store.before-restore-1"), "{}", restored.stdout);
+    assert!(world.state_dir().join("store.before-restore-1/db").exists());
+    world.restart().await;
+    assert_eq!(world.client().get(&run.id).await.unwrap().summary.id, run.id);
+}
+
+/// Everything of `before` is the beginning of `after`.
+fn assert_same(before: &[JournalEntry], after: &[JournalEntry]) {
+    assert!(!before.is_empty());
+    for (one, other) in before.iter().zip(after) {
+        assert_eq!((one.seq, &one.at, &one.text), (other.seq, &other.at, &other.text));
+    }
+    assert!(after.len() >= before.len(), "{} entries of {}", after.len(), before.len());
+}
+
+fn config(world: &World) -> String {
+    world.dir().join("rolloutd.toml").display().to_string()
+}
