@@ -21,13 +21,18 @@ sim *ARGS:
 sim-mutants *ARGS:
     cargo run --profile proof -p rollout-sim --bin sim-mutants -- {{ARGS}}
 
-# Abort the real daemon at every kill point of six scripts, and compare with the runs that were left alone.
-kill-matrix POINTS="all":
+# Abort the real daemon at 600 kill points of six scripts, or at `all` of them, and compare with the runs that were left alone.
+kill-matrix POINTS="full":
     ROLLOUT_REQUIRE_ALL=1 ROLLOUT_KILL_POINTS={{POINTS}} cargo test -p rollout-e2e --test durability kill_matrix -- --nocapture
+
+# A full disk, a read-only one, an error at each of the first writes and syncs: the real daemon (needs root, mkfs.ext4, mount).
+no-room:
+    ROLLOUT_REQUIRE_ALL=1 cargo test -p rollout-e2e --test durability no_room -- --nocapture
 
 # Cut the power of the real daemon N times, and of one that does not sync (needs root, mkfs.ext4, mount).
 power-cut N="30":
-    cargo run -p rollout-e2e --bin rollout-power-cut -- {{N}}
+    cargo build -p rollout-e2e --bins
+    target/debug/rollout-power-cut {{N}}
 
 # Fuzz every target, or one, for so many seconds each: `just fuzz 60 decide`.
 fuzz SECONDS="600" *TARGETS="records plans decide bodies":
@@ -57,6 +62,7 @@ bench:
     cargo build --release -p rolloutd -p rolloutctl -p rollout-e2e
     cargo build --release -p rollout-engine --example bench_engine
     target/release/rollout-bench
+    cargo run --release -p rollout-engine --example bench_verify
 
 # What .ci/run calls after it has set the machine up.
 ci: lint test
