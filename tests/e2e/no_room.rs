@@ -24,8 +24,10 @@ const WAIT_MAX: Duration = Duration::from_secs(60);
 const NTH_MAX: u64 = 40;
 /// How much faster than real time it is.
 const SCALE: u32 = 600;
-/// The same where the database must fill what it has left; sled writes on in its last segment for some hundred readings.
-const SCALE_FILLING: u32 = 6_000;
+/// Time between two checks in the second window.
+const EVERY: &str = "10m";
+/// The same where the database must fill what it has left: sled has up to 2 MiB, a thousand readings, in its last segment.
+const EVERY_FILLING: &str = "10s";
 /// How many daemons are failed at once.
 const AT_ONCE: usize = 6;
 
@@ -46,8 +48,8 @@ const PHASES: [PhaseSpec; 2] = [
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_breach_on_a_full_disk_is_rolled_back_and_recorded_on_the_reserve() {
-    let Some((world, disk)) = small_disk("a full disk", SCALE).await else { return };
-    let mut run = in_the_second_window(&world).await;
+    let Some((world, disk)) = small_disk("a full disk").await else { return };
+    let mut run = in_the_second_window(&world, EVERY).await;
     disk.fill("filler");
     until_store(&world, StoreWord::Reserve).await;
     let refused = world.ctl(&["promote", "r1", "--reason", "it is late"]).await.expect_code(3);
@@ -76,10 +78,8 @@ async fn a_breach_on_a_full_disk_is_rolled_back_and_recorded_on_the_reserve() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_breach_on_a_disk_without_any_room_is_rolled_back_and_told_afterwards() {
-    let Some((world, disk)) = small_disk("a disk without any room", SCALE_FILLING).await else {
-        return;
-    };
-    let mut run = in_the_second_window(&world).await;
+    let Some((world, disk)) = small_disk("a disk without any room").await else { return };
+    let mut run = in_the_second_window(&world, EVERY_FILLING).await;
     disk.fill("filler");
     until_store(&world, StoreWord::Reserve).await;
     until_filled(&world, &disk).await;
@@ -92,10 +92,8 @@ async fn a_breach_on_a_disk_without_any_room_is_rolled_back_and_told_afterwards(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_breach_on_a_disk_that_became_read_only_is_rolled_back_and_told_afterwards() {
-    let Some((world, disk)) = small_disk("a disk that becomes read-only", SCALE).await else {
-        return;
-    };
-    let mut run = in_the_second_window(&world).await;
+    let Some((world, disk)) = small_disk("a disk that becomes read-only").await else { return };
+    let mut run = in_the_second_window(&world, EVERY).await;
     disk.fail();
     until_store(&world, StoreWord::Failing).await;
     the_dark(&world, &mut run).await;
@@ -113,7 +111,7 @@ async fn told_to_stop_in_the_dark_the_daemon_names_what_nobody_watches() {
     let control = world.dir().join("control");
     world.set_faults(Faults::none().controlled(&world.state_dir(), &control));
     world.restart().await;
-    in_the_second_window(&world).await;
+    in_the_second_window(&world, EVERY).await;
     Faults::switch(
         &control,
         &[(Call::Write, DiskError::ReadOnly), (Call::Sync, DiskError::Broken)],
@@ -259,8 +257,9 @@ async fn world(scale: u32) -> World {
     World::without_daemon(PROGRAMS, setting).await
 }
 
-async fn in_the_second_window(world: &World) -> Run {
-    let mut run = world.begin(&plan("no-room", &PHASES)).await;
+async fn in_the_second_window(world: &World, every: &str) -> Run {
+    let plan = plan("no-room", &PHASES).replace("every = \"10m\"", &format!("every = \"{every}\""));
+    let mut run = world.begin(&plan).await;
     run.until_that("the second window", |entry| {
         entry.kind == "bake_started" && entry.phase == Some(2)
     })
@@ -269,11 +268,11 @@ async fn in_the_second_window(world: &World) -> Run {
 }
 
 /// A daemon whose state lies on a small file system of its own, or `None` with a word on why not.
-async fn small_disk(test: &str, scale: u32) -> Option<(World, Disk)> {
+async fn small_disk(test: &str) -> Option<(World, Disk)> {
     if !has_all(test, &[Tool::Root, Tool::MkfsExt4, Tool::Mount]) {
         return None;
     }
-    let mut world = world(scale).await;
+    let mut world = world(SCALE).await;
     let disk = Disk::mount(&world);
     world.restart().await;
     Some((world, disk))

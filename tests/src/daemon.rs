@@ -83,7 +83,7 @@ impl Daemon {
             command.spawn().unwrap_or_else(|error| panic!("cannot start {program}: {error}"));
         tokio::select! {
             ready = timeout(START_MAX, hear_ready(&socket)) => {
-                assert!(ready.is_ok(), "the daemon is not ready; it said:\n{}", tail(&messages));
+                assert!(ready.is_ok(), "the daemon is not ready with {faults:?}; it said:\n{}", tail(&messages));
             }
             status = child.wait() => {
                 let status = status.unwrap_or_else(|error| panic!("no status: {error}"));
