@@ -1,0 +1,362 @@
+//! Owns the network between engine and deployments: what becomes of a request, when it lands, and when it is answered.
+//!
+//! The adapter's own encoding and the emulator's own core are at both ends; only the sockets are missing. Requests that are
+//! on the wire land even when the process that sent them has died.
+
+#![expect(clippy::wildcard_enum_match_arm, reason = "each branch is about a few of many fates")]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use convex_emulator::delivery;
+use jiff::{SignedDuration, Timestamp};
+use rollout_convex::wire::{Method, Request, Response};
+use rollout_convex::{Convex, Transport, TransportError};
+use rollout_core::PendingEffect;
+use rollout_engine::{Perform, Performing};
+use tokio::sync::oneshot;
+
+use crate::dice::Dice;
+use crate::plans::{CREATE, HEALTH};
+use crate::world::{Happening, Shared, World, request_rollout};
+
+/// The adapter's patience with one request.
+const TIMEOUT: SignedDuration = SignedDuration::from_secs(20);
+/// For how long a deployment may sit on a request (wire contract, section 1.1).
+const LANDS_LATE_SECS: i64 = 290;
+
+/// What is in the body of a write that turns a flag on.
+const ON: &[u8] = br#""value":"true""#;
+
+/// What becomes of one request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It is answered.
+    Answered,
+    /// It is answered so late that the adapter may have given up.
+    AnsweredLate(SignedDuration),
+    /// No connection; it never leaves.
+    Refused,
+    /// It is lost on its way.
+    LostBefore,
+    /// It lands, and its answer is lost.
+    LostAfter,
+    /// The adapter gives up; it lands later all the same.
+    LandsLate(SignedDuration),
+    /// Something before the deployment answers in its place; it never lands.
+    Proxy(u16),
+    /// It lands, and something on the way spoils the answer.
+    ProxyAfter(u16),
+    /// It lands; the answer is cut to pieces.
+    Garbled,
+    /// The key is refused.
+    BadKey,
+}
+
+/// One request on its way.
+#[derive(Debug)]
+pub(crate) struct InFlight {
+    deployment: String,
+    request: convex_emulator::wire::Request,
+    fate: Fate,
+    reply: Option<oneshot::Sender<Result<Response, TransportError>>>,
+    /// What is to be answered, once it landed.
+    response: Option<Response>,
+    /// What it showed, once it landed.
+    shown: Option<Shown>,
+}
+
+/// What an answer truly says, taken from the deployment and not from the bytes.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Shown {
+    /// All variables.
+    Variables(BTreeMap<String, String>),
+    /// The fields of the health function.
+    Health(BTreeMap<String, convex_emulator::value::Value>),
+}
+
+/// Carries the requests of one adapter into the world.
+pub(crate) struct SimTransport {
+    deployment: String,
+    world: Shared,
+}
+
+/// Performs effects with the real adapter over the simulated network.
+pub(crate) struct Performer {
+    adapters: BTreeMap<String, Arc<Convex<SimTransport>>>,
+    world: Shared,
+    died: Arc<AtomicBool>,
+}
+
+impl Performer {
+    /// Adapters as a new process makes them.
+    pub(crate) fn new(world: &Shared, died: &Arc<AtomicBool>) -> Self {
+        let names: Vec<String> = world.lock().deployments.keys().cloned().collect();
+        let adapter = |name: String| {
+            let transport = SimTransport { deployment: name.clone(), world: world.clone() };
+            let convex = Convex::over(name.clone(), key_of(&name).into(), transport);
+            (name, Arc::new(convex))
+        };
+        let adapters = names.into_iter().map(adapter).collect();
+        Self { adapters, world: world.clone(), died: Arc::clone(died) }
+    }
+}
+
+impl Perform for Performer {
+    fn perform(&self, effect: PendingEffect) -> Performing {
+        if self.died.load(Ordering::Relaxed) {
+            // Nobody is there any more; what was decided in this very moment is never begun.
+            return Box::pin(std::future::pending());
+        }
+        self.world.lock().effect_begins(&effect);
+        let adapter = Arc::clone(&self.adapters[&effect.deployment]);
+        Box::pin(async move { adapter.perform(effect.key, &effect.effect).await })
+    }
+}
+
+impl Transport for SimTransport {
+    async fn send(&self, request: Request) -> Result<Response, TransportError> {
+        let answer = self.world.lock().send(&self.deployment, request);
+        answer.await.unwrap_or_else(|_| Err(TransportError::Lost { cause: "gone".into() }))
+    }
+}
+
+/// The key of a simulated deployment.
+pub(crate) fn key_of(deployment: &str) -> String {
+    format!("{deployment}|010123456789abcdef")
+}
+
+impl World {
+    /// Takes a request over from the adapter and decides what becomes of it.
+    fn send(
+        &mut self,
+        deployment: &str,
+        request: Request,
+    ) -> oneshot::Receiver<Result<Response, TransportError>> {
+        let (reply, answer) = oneshot::channel();
+        let now = self.now;
+        let fate = self.fate_of(deployment);
+        let travel = self.travel();
+        let number = self.next_number();
+        self.note(|| format!("{deployment} <- {} ({fate:?})", what(&request)));
+        let request = as_received(deployment, request);
+        let enables = request.body.windows(ON.len()).any(|part| part == ON);
+        if matches!(fate, Fate::LandsLate(_))
+            && enables
+            && self.dice.chance(self.script.trouble.regrets)
+            && let Some(id) = request_rollout(&request)
+        {
+            let at = now + self.dice.millis(0, 100_000);
+            self.schedule(at, Happening::Regrets(id));
+        }
+        let (lands, gives_up) = match &fate {
+            Fate::Refused => (None, Some(now + travel)),
+            Fate::LostBefore | Fate::Proxy(_) | Fate::BadKey => (None, Some(now + travel)),
+            Fate::LandsLate(late) => (Some(now + *late), Some(now + TIMEOUT)),
+            Fate::AnsweredLate(_) => (Some(now + travel), Some(now + TIMEOUT)),
+            Fate::Answered | Fate::LostAfter | Fate::ProxyAfter(_) | Fate::Garbled => {
+                (Some(now + travel), None)
+            }
+        };
+        if let Some(at) = lands {
+            self.schedule(at, Happening::Lands(number));
+        }
+        if let Some(at) = gives_up {
+            self.schedule(at, Happening::GivesUp(number));
+        }
+        let deployment = deployment.to_owned();
+        let (reply, response, shown) = (Some(reply), None, None);
+        let request = InFlight { deployment, request, fate, reply, response, shown };
+        self.requests.insert(number, request);
+        answer
+    }
+
+    /// A request reaches its deployment. True when it was a write that changed something.
+    pub(crate) fn lands(&mut self, number: u64) -> bool {
+        let now = self.now;
+        let Some(mut flight) = self.requests.remove(&number) else { return false };
+        self.before_landing(&flight.deployment, &flight.request);
+        let Some(deployment) = self.deployments.get_mut(&flight.deployment) else { return false };
+        let before = deployment.env().to_map();
+        let at = asked_about(&flight.request).map_or(now, |to| to.min(now));
+        let answered = delivery::finish(deployment, now, &flight.request);
+        let after = deployment.env().to_map();
+        let changed = before != after;
+        let health = || Shown::Health(deployment.health(at).fields);
+        flight.shown = match flight.request.path.as_str() {
+            _ if !answers(&answered) => None,
+            path if path.contains("list_environment") => Some(Shown::Variables(after.clone())),
+            "/api/query" if calls(&flight.request, "queryEnvironmentVariables") => {
+                Some(Shown::Variables(after.clone()))
+            }
+            "/api/function" if calls(&flight.request, HEALTH) => Some(health()),
+            _ => None,
+        };
+        self.note(|| format!("{} landed, answered {}", flight.request.path, answered.status));
+        self.digest.add(&answered.body);
+        self.digest.add(flight.request.path.as_bytes());
+        if changed {
+            self.env_changed(&flight.deployment, &before, &after, Some(&flight.request));
+        }
+        flight.response = Some(Response { status: answered.status, body: answered.body });
+        match flight.fate {
+            Fate::AnsweredLate(late) => {
+                self.schedule(now + late, Happening::Arrives(number));
+                self.requests.insert(number, flight);
+            }
+            _ => self.answer(flight),
+        }
+        changed
+    }
+
+    /// An answer that took its time arrives.
+    pub(crate) fn arrives(&mut self, number: u64) {
+        if let Some(flight) = self.requests.remove(&number) {
+            self.answer(flight);
+        }
+    }
+
+    /// The adapter learns that there is no answer, or the wrong one.
+    pub(crate) fn gives_up(&mut self, number: u64) {
+        let Some(flight) = self.requests.get_mut(&number) else { return };
+        let Some(reply) = flight.reply.take() else { return };
+        let lost = |cause: &str| Err(TransportError::Lost { cause: cause.into() });
+        let ends = match flight.fate {
+            Fate::Refused => Err(TransportError::NotSent { cause: "connection refused".into() }),
+            Fate::Proxy(status) => Ok(proxy(status)),
+            Fate::BadKey => {
+                let body = br#"{"code":"BadAdminKey","message":"no"}"#.to_vec();
+                Ok(Response { status: 401, body })
+            }
+            Fate::LandsLate(_) | Fate::AnsweredLate(_) => {
+                Err(TransportError::TimedOut { after: Duration::from_secs(20) })
+            }
+            _ => lost("connection reset"),
+        };
+        // The process may have died since.
+        drop(reply.send(ends));
+        if !matches!(flight.fate, Fate::LandsLate(_) | Fate::AnsweredLate(_)) {
+            self.requests.remove(&number);
+        }
+    }
+
+    fn answer(&mut self, flight: InFlight) {
+        let InFlight { deployment: _, request, fate, reply, response, shown } = flight;
+        let (Some(reply), Some(response)) = (reply, response) else { return };
+        let answer = match fate {
+            Fate::LostAfter | Fate::LandsLate(_) => {
+                Err(TransportError::Lost { cause: "connection reset".into() })
+            }
+            Fate::ProxyAfter(status) => Ok(proxy(status)),
+            Fate::Garbled => {
+                let half = response.body.len() / 2;
+                Ok(Response { body: response.body[..half].to_vec(), ..response })
+            }
+            _ => Ok(response),
+        };
+        let understood = matches!(fate, Fate::Answered | Fate::AnsweredLate(_)) && answer.is_ok();
+        let status = answer.as_ref().map_or(0, |answer| answer.status);
+        if reply.send(answer).is_ok()
+            && understood
+            && let Some(shown) = shown
+        {
+            self.was_shown(&request, shown, status);
+        }
+    }
+
+    fn fate_of(&mut self, deployment: &str) -> Fate {
+        if !self.is_troubled() {
+            return Fate::Answered;
+        }
+        if let Some((until, fate)) = self.outages.get(deployment)
+            && *until > self.now
+        {
+            return fate.clone();
+        }
+        let percent = self.script.trouble.requests;
+        match self.net.chance(percent) {
+            true => draw_fate(&mut self.net),
+            false => Fate::Answered,
+        }
+    }
+
+    fn travel(&mut self) -> SignedDuration {
+        match self.is_steady() {
+            true => SignedDuration::from_millis(50),
+            false => self.net.millis(5, 400),
+        }
+    }
+}
+
+/// Something that can go wrong with a request.
+pub(crate) fn draw_fate(dice: &mut Dice) -> Fate {
+    match dice.number(0, 11) {
+        0 | 1 => Fate::Refused,
+        2 => Fate::LostBefore,
+        3 | 4 => Fate::LostAfter,
+        5 => Fate::AnsweredLate(dice.millis(500, 19_000)),
+        6 => Fate::AnsweredLate(dice.millis(19_000, 290_000)),
+        7 => {
+            let late = SignedDuration::from_secs(dice.number(21, LANDS_LATE_SECS));
+            Fate::LandsLate(late)
+        }
+        8 => Fate::Proxy(dice.pick(&[429, 500, 502, 503, 504, 408, 404])),
+        9 => Fate::ProxyAfter(dice.pick(&[500, 502, 504])),
+        _ => Fate::Garbled,
+    }
+}
+
+/// A proxy's page.
+fn proxy(status: u16) -> Response {
+    Response { status, body: format!("<html><h1>{status}</h1></html>").into_bytes() }
+}
+
+fn as_received(deployment: &str, request: Request) -> convex_emulator::wire::Request {
+    let method = match request.method {
+        Method::Get => "GET",
+        Method::Post => "POST",
+    };
+    let headers = request.headers.into_iter().map(|(name, value)| (name.to_owned(), value));
+    let mut headers: BTreeMap<_, _> = headers.collect();
+    headers.insert("authorization".into(), format!("Convex {}", key_of(deployment)));
+    convex_emulator::wire::Request {
+        method: method.into(),
+        path: request.path.into(),
+        headers,
+        body: request.body.into_bytes(),
+        ..Default::default()
+    }
+}
+
+fn what(request: &Request) -> String {
+    let key = request.headers.iter().find(|(name, _)| *name == "convex-request-id");
+    let key = key.map_or("-", |(_, key)| key.as_str());
+    format!("{} {} {}", request.path, request.body, key)
+}
+
+/// The end of the range of time that a health function is asked about.
+fn asked_about(request: &convex_emulator::wire::Request) -> Option<Timestamp> {
+    if !calls(request, HEALTH) {
+        return None;
+    }
+    let body: serde_json::Value = serde_json::from_slice(&request.body).ok()?;
+    Timestamp::from_millisecond(body.get("args")?.get("to")?.as_i64()?).ok()
+}
+
+/// True when the deployment answered with a value, and not with what a function threw.
+fn answers(response: &convex_emulator::wire::Response) -> bool {
+    let thrown = br#""status":"error""#;
+    response.status == 200 && !response.body.windows(thrown.len()).any(|part| part == thrown)
+}
+
+/// True when a request calls the function at `path`.
+pub(crate) fn calls(request: &convex_emulator::wire::Request, path: &str) -> bool {
+    String::from_utf8_lossy(&request.body).contains(path)
+}
+
+/// True when a request creates what the smoke test waits for.
+pub(crate) fn creates(request: &convex_emulator::wire::Request) -> bool {
+    request.path == "/api/function" && calls(request, CREATE)
+}

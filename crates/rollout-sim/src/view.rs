@@ -1,0 +1,434 @@
+//! Owns a plain account of one rollout: what its journal says happened, one event after the other.
+//!
+//! It knows plans and events and nothing of the state machine. It judges nothing; [`crate::invariants`] does, with what is
+//! kept here.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+use rollout_core::{
+    Actor, Comparison, Criterion, Event, EventKind, FlagName, HoldReason, JudgedReading, Limit,
+    Measured, PhaseNumber, Plan, ProbeState, Purpose, RolloutId, Seq, Unit, Verdict,
+};
+
+use crate::plans;
+
+/// One rollout, as its journal tells it.
+#[derive(Clone, Debug)]
+pub(crate) struct View {
+    pub(crate) id: RolloutId,
+    pub(crate) plan: Plan,
+    pub(crate) payloads: Vec<Vec<u8>>,
+    /// Up to here nothing can be lost any more.
+    pub(crate) on_disk: u64,
+    pub(crate) last_at: Timestamp,
+    pub(crate) phases: Vec<PhaseView>,
+    /// Phases that were ever enabled.
+    pub(crate) touched: BTreeSet<PhaseNumber>,
+    pub(crate) holds: Vec<HoldReason>,
+    pub(crate) rolling: Option<Rolling>,
+    pub(crate) incidents: BTreeMap<u32, IncidentView>,
+    pub(crate) ended: Option<Timestamp>,
+    pub(crate) begun: bool,
+    /// The reading that was asked for last, by the event that asked, and when that was.
+    pub(crate) asked: Option<(Seq, Timestamp)>,
+    pub(crate) restored_at: Option<Timestamp>,
+    pub(crate) well_since_rollback: bool,
+    pub(crate) smokes_started: usize,
+    pub(crate) creates_landed: usize,
+    /// How long the engine had been up when this rollout last took a reading, tried an effect, and wrote an event.
+    pub(crate) read_at_uptime: SignedDuration,
+    pub(crate) tried_at_uptime: SignedDuration,
+    pub(crate) wrote_at_uptime: SignedDuration,
+}
+
+/// One phase.
+#[derive(Clone, Debug)]
+pub(crate) struct PhaseView {
+    pub(crate) stand: Stand,
+    pub(crate) ticked: BTreeSet<String>,
+    pub(crate) approvals: BTreeSet<String>,
+    /// The last preflight of this attempt: whether its precondition and its probes were met, and health was seen well.
+    pub(crate) preflight: Option<bool>,
+    pub(crate) bake: Option<BakeView>,
+}
+
+/// Where a phase stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stand {
+    Off,
+    Enabling,
+    Verifying,
+    Baking,
+    Concluding,
+    Completed,
+    Skipped,
+    Rolling,
+    RolledBack,
+}
+
+/// A bake window, counted anew from the readings.
+#[derive(Clone, Debug)]
+pub(crate) struct BakeView {
+    pub(crate) started: Timestamp,
+    /// Up to here it was either seen or told as a gap.
+    pub(crate) covered: Timestamp,
+    pub(crate) observed: SignedDuration,
+    pub(crate) unobserved: SignedDuration,
+    /// A reading since `covered` showed a flag that was not on.
+    pub(crate) seen_off: bool,
+    /// By how much the wall clock went forward since `covered` without that time having passed.
+    pub(crate) jumped: SignedDuration,
+    /// The sources told about everything up to here afterwards.
+    pub(crate) told_until: Option<Timestamp>,
+    pub(crate) verdicts: BTreeMap<SignedDuration, Verdict>,
+}
+
+/// A rollback under way.
+#[derive(Clone, Debug)]
+pub(crate) struct Rolling {
+    pub(crate) phases: Vec<PhaseNumber>,
+    pub(crate) restore: BTreeMap<FlagName, String>,
+}
+
+/// An incident.
+#[derive(Clone, Debug)]
+pub(crate) struct IncidentView {
+    pub(crate) phases: Vec<PhaseNumber>,
+    pub(crate) resolved: bool,
+}
+
+/// What a reading says, in the order from best to worst.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Says {
+    Well,
+    Warns,
+    Nothing,
+    Breach,
+}
+
+impl View {
+    /// A view from the first event of a journal; `None` when that is no creation.
+    pub(crate) fn new(event: &Event, uptime: SignedDuration) -> Option<Self> {
+        let EventKind::RolloutCreated { id, plan, .. } = &event.kind else { return None };
+        let phase = PhaseView::fresh();
+        Some(Self {
+            id: *id,
+            plan: (**plan).clone(),
+            payloads: Vec::new(),
+            on_disk: 0,
+            last_at: event.at,
+            phases: vec![phase; plan.phases.len()],
+            touched: BTreeSet::new(),
+            holds: Vec::new(),
+            rolling: None,
+            incidents: BTreeMap::new(),
+            ended: None,
+            begun: false,
+            asked: None,
+            restored_at: None,
+            well_since_rollback: true,
+            smokes_started: 0,
+            creates_landed: 0,
+            read_at_uptime: uptime,
+            tried_at_uptime: uptime,
+            wrote_at_uptime: uptime,
+        })
+    }
+
+    /// The end of its journal.
+    pub(crate) fn seq(&self) -> u64 {
+        self.payloads.len() as u64
+    }
+
+    /// The phase with this number.
+    pub(crate) fn phase(&self, number: PhaseNumber) -> &PhaseView {
+        &self.phases[number.index()]
+    }
+
+    /// The phase whose flags may be on and which is not done.
+    pub(crate) fn exposed(&self) -> Option<PhaseNumber> {
+        self.phases.iter().position(|phase| phase.stand.is_exposed()).and_then(number)
+    }
+
+    /// What a breach means: the exposed phase, else the one completed last.
+    pub(crate) fn breach_hits(&self) -> Option<PhaseNumber> {
+        let completed = || self.phases.iter().rposition(|phase| phase.stand == Stand::Completed);
+        self.exposed().or_else(|| completed().and_then(number))
+    }
+
+    /// True while a breach after a rollback still counts as what that rollback put right.
+    pub(crate) fn is_echo(&self, at: Timestamp) -> bool {
+        let span = (self.plan.cadence.idle() * 2).max(SignedDuration::from_hours(1));
+        !self.well_since_rollback && self.restored_at.is_none_or(|restored| at <= restored + span)
+    }
+
+    /// The longest time between two readings that the plan knows.
+    pub(crate) fn interval_max(&self) -> SignedDuration {
+        let all = self.plan.cadence.steps().iter().map(|step| step.every);
+        all.max().unwrap_or(SignedDuration::from_hours(24))
+    }
+
+    /// What is wrong with a whole, as read by this plan's criteria.
+    pub(crate) fn says(&self, reading: &JudgedReading) -> Says {
+        let judged = self.plan.criteria.iter().filter(|criterion| criterion.is_judged());
+        let says = judged.map(|criterion| {
+            let of = reading.judged.iter().find(|judged| judged.criterion == criterion.name);
+            of.map_or(Says::Nothing, |judged| says(criterion, &judged.measured))
+        });
+        let worst = says.max().unwrap_or(Says::Nothing);
+        if reading.flags.is_err() { worst.max(Says::Nothing) } else { worst }
+    }
+
+    /// True when a reading found every flag of a phase on.
+    pub(crate) fn found_on(&self, phase: PhaseNumber, reading: &JudgedReading) -> bool {
+        let (Ok(found), Some(planned)) = (&reading.flags, self.plan.phase(phase)) else {
+            return false;
+        };
+        planned.flags.iter().all(|(flag, change)| found.get(flag) == Some(&Some(change.on.clone())))
+    }
+
+    /// True when a phase with this flag was rolled back.
+    pub(crate) fn put_back(&self, flag: &FlagName) -> bool {
+        let mut phases = self.plan.phases.iter().zip(&self.phases);
+        phases.any(|(planned, phase)| {
+            phase.stand == Stand::RolledBack && planned.flags.contains_key(flag)
+        })
+    }
+
+    /// The phase in its bake window.
+    pub(crate) fn baking(&self) -> Option<(PhaseNumber, &BakeView)> {
+        let place = self.phases.iter().position(|phase| phase.stand == Stand::Baking)?;
+        Some((number(place)?, self.phases[place].bake.as_ref()?))
+    }
+
+    fn baking_mut(&mut self) -> Option<&mut BakeView> {
+        self.phases.iter_mut().find(|phase| phase.stand == Stand::Baking)?.bake.as_mut()
+    }
+
+    /// Up to which moment a reading at `at` speaks: sources that answer for a range of time speak for the end of that range.
+    pub(crate) fn speaks_for(&self, at: Timestamp, purpose: Purpose) -> Timestamp {
+        match purpose {
+            Purpose::Backfill(to) => to,
+            Purpose::Baseline
+            | Purpose::Preflight(_)
+            | Purpose::Verification(_)
+            | Purpose::Check
+            | Purpose::Recovery
+            | Purpose::Final
+            | Purpose::Smoke => {
+                let asked = self.asked.filter(|_| plans::answers_for_ranges(&self.plan));
+                asked.map_or(at, |(_, asked_at)| asked_at)
+            }
+        }
+    }
+
+    /// Takes in one event.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the rest says nothing about what is kept")]
+    pub(crate) fn follow(&mut self, event: &Event, payload: Vec<u8>) {
+        self.payloads.push(payload);
+        let at = event.at;
+        self.last_at = self.last_at.max(at);
+        match &event.kind {
+            EventKind::BaselineStarted => self.begun = true,
+            EventKind::ReadingStarted { .. } => {
+                self.asked = Seq::new(self.seq()).map(|seq| (seq, at));
+            }
+            EventKind::ClockJumped { by } if by.is_positive() => {
+                if let Some(bake) = self.baking_mut() {
+                    bake.jumped += *by;
+                }
+            }
+            EventKind::GapBackfilled { phase, to, .. } => {
+                if let Some(bake) = &mut self.phases[phase.index()].bake {
+                    bake.told_until = Some(*to);
+                    bake.seen_off = false;
+                    bake.jumped = SignedDuration::ZERO;
+                }
+            }
+            EventKind::ReadingTaken { purpose, reading } => self.read(at, *purpose, reading),
+            EventKind::GapRecorded { phase, from, to, .. } => {
+                if let Some(bake) = &mut self.phases[phase.index()].bake {
+                    bake.observed += from.duration_since(bake.covered).max(SignedDuration::ZERO);
+                    bake.unobserved += to.duration_since(*from);
+                    bake.covered = bake.covered.max(*to);
+                    bake.seen_off = false;
+                    bake.jumped = SignedDuration::ZERO;
+                }
+            }
+            EventKind::CheckpointJudged { phase, offset, verdict, .. } => {
+                if let Some(bake) = &mut self.phases[phase.index()].bake {
+                    bake.verdicts.insert(*offset, *verdict);
+                }
+            }
+            EventKind::Held { hold } => self.holds.push(hold.clone()),
+            EventKind::Released { hold } => self.holds.retain(|held| held != hold),
+            EventKind::RollbackStarted { phases, restore, incident, .. } => {
+                phases.iter().for_each(|phase| self.set(*phase, Stand::Rolling));
+                let incident_view = IncidentView { phases: phases.clone(), resolved: false };
+                self.incidents.insert(incident.get(), incident_view);
+                self.rolling = Some(Rolling { phases: phases.clone(), restore: restore.clone() });
+                self.well_since_rollback = false;
+            }
+            EventKind::RollbackFinished => {
+                let done = self.rolling.take().map(|rolling| rolling.phases).unwrap_or_default();
+                done.into_iter().for_each(|phase| self.set(phase, Stand::RolledBack));
+                self.restored_at = Some(at);
+            }
+            EventKind::IncidentResolved { incident } => {
+                if let Some(found) = self.incidents.get_mut(&incident.get()) {
+                    found.resolved = true;
+                }
+            }
+            EventKind::SmokeStarted => self.smokes_started += 1,
+            EventKind::RolloutCompleted | EventKind::RolloutAborted => {
+                self.ended = Some(at);
+                self.holds.clear();
+            }
+            kind => self.follow_phase(at, &event.actor, kind),
+        }
+    }
+
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the rest says nothing about what is kept")]
+    fn follow_phase(&mut self, at: Timestamp, actor: &Actor, kind: &EventKind) {
+        match kind {
+            EventKind::ItemTicked { phase, item } => {
+                self.phases[phase.index()].ticked.insert(item.clone());
+            }
+            EventKind::PhaseApproved { phase } => {
+                self.phases[phase.index()].approvals.insert(actor.to_string());
+            }
+            EventKind::EnablingStarted { phase } => {
+                self.touched.insert(*phase);
+                self.set(*phase, Stand::Enabling);
+            }
+            EventKind::FlagsSet { phase, .. } => self.set(*phase, Stand::Verifying),
+            EventKind::BakeStarted { phase } => {
+                self.set(*phase, Stand::Baking);
+                self.phases[phase.index()].bake = Some(BakeView::from(at));
+            }
+            EventKind::BakeEnded { phase } => self.set(*phase, Stand::Concluding),
+            EventKind::PhaseCompleted { phase, .. } => self.set(*phase, Stand::Completed),
+            EventKind::PhaseSkipped { phase, .. } => self.set(*phase, Stand::Skipped),
+            EventKind::RetryOrdered { phase } => {
+                self.phases[phase.index()] = PhaseView::fresh();
+            }
+            _ => {}
+        }
+    }
+
+    fn read(&mut self, at: Timestamp, purpose: Purpose, reading: &JudgedReading) {
+        let says = self.says(reading);
+        if says <= Says::Warns && self.rolling.is_none() {
+            self.well_since_rollback = true;
+        }
+        if let Purpose::Preflight(phase) = purpose {
+            let met = reading.probes.iter().all(|answer| answer.state == ProbeState::Met);
+            self.phases[phase.index()].preflight = Some(met && says <= Says::Warns);
+        }
+        let Some((phase, _)) = self.baking() else { return };
+        let on = self.found_on(phase, reading);
+        let moment = self.speaks_for(at, purpose);
+        let Some(bake) = self.baking_mut() else { return };
+        if on && says != Says::Nothing {
+            bake.observed += moment.duration_since(bake.covered).max(SignedDuration::ZERO);
+            bake.covered = bake.covered.max(moment);
+        } else if reading.flags.is_ok() && !on {
+            bake.seen_off = true;
+        }
+    }
+
+    fn set(&mut self, phase: PhaseNumber, stand: Stand) {
+        self.phases[phase.index()].stand = stand;
+    }
+}
+
+impl PhaseView {
+    fn fresh() -> Self {
+        Self {
+            stand: Stand::Off,
+            ticked: BTreeSet::new(),
+            approvals: BTreeSet::new(),
+            preflight: None,
+            bake: None,
+        }
+    }
+}
+
+impl BakeView {
+    fn from(at: Timestamp) -> Self {
+        Self {
+            started: at,
+            covered: at,
+            observed: SignedDuration::ZERO,
+            unobserved: SignedDuration::ZERO,
+            seen_off: false,
+            jumped: SignedDuration::ZERO,
+            told_until: None,
+            verdicts: BTreeMap::new(),
+        }
+    }
+}
+
+impl Stand {
+    /// True when flags may be on and the phase is not done.
+    pub(crate) fn is_exposed(self) -> bool {
+        matches!(self, Self::Enabling | Self::Verifying | Self::Baking | Self::Concluding)
+    }
+}
+
+fn number(place: usize) -> Option<PhaseNumber> {
+    PhaseNumber::from_index(place)
+}
+
+/// What one value says, by the letter of the plan.
+pub(crate) fn says(criterion: &Criterion, measured: &Measured) -> Says {
+    let beyond = |bound: &Option<rollout_core::Bound>| {
+        bound.as_ref().map(|bound| match (&bound.limit, measured) {
+            (Limit::Number(limit), Measured::Number(value)) if !value.is_nan() => {
+                Some(holds(bound.comparison, value.partial_cmp(limit)?))
+            }
+            (Limit::Text(limit), Measured::Text(value)) => {
+                Some(holds(bound.comparison, value.cmp(limit)))
+            }
+            _ => None,
+        })
+    };
+    match (beyond(&criterion.alert), beyond(&criterion.target)) {
+        (Some(None), _) | (_, Some(None)) => Says::Nothing,
+        (Some(Some(true)), _) => Says::Breach,
+        (_, Some(Some(false))) => Says::Warns,
+        _ => Says::Well,
+    }
+}
+
+fn holds(comparison: Comparison, order: std::cmp::Ordering) -> bool {
+    match comparison {
+        Comparison::Less => order.is_lt(),
+        Comparison::LessOrEqual => order.is_le(),
+        Comparison::Greater => order.is_gt(),
+        Comparison::GreaterOrEqual => order.is_ge(),
+        Comparison::Equal => order.is_eq(),
+        Comparison::NotEqual => order.is_ne(),
+    }
+}
+
+/// What the deployment truly said, as a measurement in this unit; `None` where it said nothing that counts.
+pub(crate) fn as_number(value: &convex_emulator::value::Value, unit: Unit) -> Option<f64> {
+    use convex_emulator::value::Value;
+    match (value, unit) {
+        (_, Unit::Text) => None,
+        (Value::Float(number), _) => Some(*number),
+        (Value::Array(items), Unit::Count) => Some(items.len() as f64),
+        (
+            Value::Null
+            | Value::Bool(_)
+            | Value::Int(_)
+            | Value::Bytes(_)
+            | Value::Text(_)
+            | Value::Array(_)
+            | Value::Object(_),
+            _,
+        ) => None,
+    }
+}
