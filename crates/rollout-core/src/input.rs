@@ -28,6 +28,14 @@ pub enum Input {
         /// The latest moment at which the engine was known to run.
         last_seen: Timestamp,
     },
+    /// These phases were being put back, or were, while nothing could be recorded. The journal is told now, whatever it says
+    /// about them so far; safe values are written and read back once more.
+    RolledBack {
+        /// The phases.
+        phases: Vec<PhaseNumber>,
+        /// When, and why.
+        why: String,
+    },
     /// The wall clock moved against the monotonic one.
     ClockJumped {
         /// How far; negative = backward.

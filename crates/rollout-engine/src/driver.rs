@@ -20,6 +20,7 @@ mod tell;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use rollout_core::{
@@ -53,6 +54,8 @@ const PROGRESS_MAX: usize = 4_096;
 const CLOCK_JUMP_MIN: SignedDuration = SignedDuration::from_secs(30);
 /// How often the engine asks itself whether every live rollout waits for something.
 const AUDIT_EVERY: SignedDuration = SignedDuration::from_hours(1);
+/// How long the store may take for one answer. Real time; a busy disk needs seconds for a sync.
+const STORE_MAX: Duration = Duration::from_secs(20);
 /// How long a deadline is put off that would turn a flag on while none may be.
 const PUT_OFF: SignedDuration = SignedDuration::from_mins(1);
 
@@ -332,7 +335,7 @@ impl Engine {
         if batch.is_empty() {
             return Ok(());
         }
-        if let Err(error) = self.store.commit(batch).await {
+        if let Err(error) = within(self.store.commit(batch)).await {
             return self.store_failed(decisions, error).await;
         }
         decisions.into_iter().for_each(|decided| self.publish(decided));
@@ -357,7 +360,13 @@ impl Engine {
                 }
                 Ok(decided)
             }
-            Work::Nudged(_) => self.stage_input(id, now, Input::DeadlineReached),
+            Work::Nudged(_) => {
+                let decided = self.stage_input(id, now, Input::DeadlineReached)?;
+                if let (None, Some(rollout)) = (&decided, self.board.get(id)) {
+                    self.effects.start(rollout, now);
+                }
+                Ok(decided)
+            }
             Work::Resumed(_) => {
                 let last_seen = self.board.get(id).map_or(now, |rollout| rollout.last_at());
                 self.stage_input(id, now, Input::EngineResumed { last_seen })
@@ -491,6 +500,12 @@ impl Work {
             | Self::Jumped(id, _) => Some(*id),
         }
     }
+}
+
+/// Waits for the store, but not for ever: a disk that hangs must not keep the loop from watching. What is given up goes on
+/// behind it; its fate is found out when the store is opened again, which waits until it has let go.
+async fn within<T, E: From<StoreError>>(asked: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    tokio::time::timeout(STORE_MAX, asked).await.unwrap_or_else(|_| Err(StoreError::hangs().into()))
 }
 
 /// Makes decided events ready for the commit.

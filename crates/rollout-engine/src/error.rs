@@ -87,6 +87,8 @@ pub enum EngineError {
 pub enum Unrecorded {
     /// Nothing was changed.
     Nothing,
+    /// Its commit failed, and nobody knows whether it is on disk all the same.
+    NotKnown,
     /// The flags are being put back, without a record of it: this is no acknowledgement.
     RollbackUnderWay,
     /// The engine ended. The rollouts whose flags may be on are watched by nobody.
@@ -102,6 +104,9 @@ impl fmt::Display for Unrecorded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Nothing => f.write_str("nothing can be recorded, so nothing was changed"),
+            Self::NotKnown => f.write_str(
+                "nothing can be recorded, and whether this was is not known; if it was, it is held once the store is back",
+            ),
             Self::RollbackUnderWay => {
                 f.write_str("the rollback is under way but cannot be recorded")
             }

@@ -288,10 +288,13 @@ impl Rollout {
         saturating_add(at, again)
     }
 
-    /// True while a write from before the last rollback may still land (see `LATE_WRITE_MAX`).
+    /// True while a write from before the last rollback may still land, or may have landed unseen: until the flags were read
+    /// after the longest time that a deployment sits on one (see `LATE_WRITE_MAX`), however long that takes.
     pub(super) fn guards_restore(&self, now: Timestamp) -> bool {
-        let span = super::LATE_WRITE_MAX.saturating_mul(2);
-        self.restored_at().is_some_and(|at| now <= saturating_add(at, span))
+        let Some(at) = self.restored_at() else { return false };
+        let landed = saturating_add(at, super::LATE_WRITE_MAX);
+        let unseen = self.watch.flags.as_ref().is_none_or(|(read, _)| *read <= landed);
+        now <= saturating_add(landed, super::LATE_WRITE_MAX) || unseen
     }
 
     /// True while readings may still show what the last rollback put right: rates look back over some time.
@@ -342,7 +345,10 @@ impl Rollout {
         self.holds.retain(|hold| hold.reason != *reason);
         match reason {
             HoldReason::Baseline { .. } => self.baseline_waived = true,
-            HoldReason::EffectFailed { .. } => self.retry_slot(),
+            HoldReason::EffectFailed { .. } => {
+                self.open_gates_anew(at);
+                self.retry_slot();
+            }
             HoldReason::Smoke { .. } => self.smoke = Smoke::NotStarted,
             HoldReason::Person
             | HoldReason::Drift { .. }
@@ -361,6 +367,16 @@ impl Rollout {
     fn read_at(&mut self, at: Timestamp) {
         self.watch.observing = None;
         self.watch.next_at = Some(at);
+    }
+
+    /// A person has looked and says go on: an enabling that was stopped as too old is fresh again.
+    fn open_gates_anew(&mut self, at: Timestamp) {
+        let Some(number) = self.current() else { return };
+        let state = self.phase_mut(number);
+        if state.stage == Stage::Enabling {
+            state.preflight_at = Some(at);
+            state.window = None;
+        }
     }
 
     fn retry_slot(&mut self) {

@@ -319,24 +319,25 @@ impl Step {
             .as_ref()
             .map(|rollback| rollback.phases.clone())
             .unwrap_or_default();
+        let on_again: Vec<PhaseNumber> =
+            self.rolled_back().filter(|number| self.is_seen_on(*number)).collect();
         let phases: Vec<PhaseNumber> = match scope {
             // A repeated order must not reach one phase further back.
-            RollbackScope::Latest
-                if !under_way.is_empty() || self.rolled_back().next().is_some() =>
-            {
-                return Ok(());
-            }
+            RollbackScope::Latest if !under_way.is_empty() => return Ok(()),
+            // Whoever turned it on again: the order means this one.
+            RollbackScope::Latest if !on_again.is_empty() => on_again,
+            RollbackScope::Latest if self.rolled_back().next().is_some() => return Ok(()),
             RollbackScope::Latest => self.state.latest_on().into_iter().collect(),
             RollbackScope::All => {
                 let numbered = self.state.plan.numbered().map(|(number, _)| number).rev();
                 let wanted = |number: &PhaseNumber| {
                     let stage = self.state.phases[number.index()].stage;
-                    on(stage) || stage.is_rolling_back()
+                    on(stage) || stage.is_rolling_back() || on_again.contains(number)
                 };
                 numbered.filter(wanted).collect()
             }
         };
-        if phases.is_empty() && self.rolled_back().next().is_some() && !self.is_seen_on() {
+        if phases.is_empty() && self.rolled_back().next().is_some() {
             return Ok(());
         }
         if phases.is_empty() {
@@ -372,11 +373,11 @@ impl Step {
         current.is_some_and(|state| state.attempt > 1)
     }
 
-    /// True when the last look at the flags found one that is on, whoever turned it on.
-    fn is_seen_on(&self) -> bool {
+    /// True when the last look at the flags found one of this phase on, whoever turned it on.
+    fn is_seen_on(&self, number: PhaseNumber) -> bool {
         let Some((_, flags)) = &self.state.watch.flags else { return false };
-        let changes = self.state.plan.phases.iter().flat_map(|phase| &phase.flags);
-        changes.into_iter().any(|(flag, change)| flags.get(flag) == Some(&Some(change.on.clone())))
+        let mut changes = self.state.plan.phase(number).into_iter().flat_map(|phase| &phase.flags);
+        changes.any(|(flag, change)| flags.get(flag) == Some(&Some(change.on.clone())))
     }
 
     fn rolled_back(&self) -> impl Iterator<Item = PhaseNumber> {

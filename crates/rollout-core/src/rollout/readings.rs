@@ -46,6 +46,7 @@ impl Step {
         let reading = judge(&self.state.plan, reading);
         let moment = self.state.speaks_for(self.now, purpose);
         self.record_gap(&reading, moment);
+        let guarded = self.state.guards_restore(self.now);
         self.emit(EventKind::ReadingTaken {
             purpose,
             reading: alloc::boxed::Box::new(reading.clone()),
@@ -53,7 +54,7 @@ impl Step {
         if reading.is_seeing() {
             self.release(|reason| matches!(reason, HoldReason::Blind { .. }));
         }
-        if self.breach(&reading) || self.late_write(&reading) {
+        if self.breach(&reading) || (guarded && self.late_write(&reading)) {
             return;
         }
         self.tell_drift(&reading);
@@ -160,7 +161,7 @@ impl Step {
 
     /// Puts a flag back again that an earlier write of our own turned on after its rollback. True when there was one.
     fn late_write(&mut self, reading: &JudgedReading) -> bool {
-        if !self.state.guards_restore(self.now) || self.state.rollback.is_some() {
+        if self.state.rollback.is_some() {
             return false;
         }
         let rolled_back =

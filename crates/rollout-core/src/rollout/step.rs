@@ -13,8 +13,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::readings::Told;
 use super::state::{PhaseState, Rollout, SlotUse, Smoke, Stage, Status};
-use super::{GAP_INTERVALS, PREFLIGHT_VALID};
-use crate::cadence::saturating_add;
+use super::{GAP_INTERVALS, LATE_WRITE_MAX, PREFLIGHT_VALID};
+use crate::cadence::{saturating_add, saturating_sub};
 use crate::effect::{Fault, FaultClass};
 use crate::event::{Event, EventKind, HoldReason, HowCompleted, RollbackCause};
 use crate::id::{FlagName, IncidentNumber, PhaseNumber};
@@ -23,6 +23,9 @@ use crate::measurement::Purpose;
 
 /// Most automatic events of one decision: a whole plan of skipped phases fits, an endless loop does not.
 const ADVANCES_MAX: usize = 1_000;
+
+/// In whose name the journal is told what the engine did without it.
+const ENGINE: &str = "rolloutd";
 
 /// One decision under way.
 pub(super) struct Step {
@@ -47,13 +50,15 @@ impl Step {
             }
             Input::EngineResumed { last_seen } => {
                 self.engine_resumed(last_seen);
-                self.stop_stale_enabling();
+                self.stop_stale_enabling(SignedDuration::ZERO);
             }
+            Input::RolledBack { phases, why } => self.rolled_back_unrecorded(&phases, &why),
             Input::ClockJumped { by } => self.clock_jumped(by),
         }
-        if self.state.slot.retry_at.is_some_and(|at| at <= self.now) {
-            self.stop_stale_enabling();
-        }
+        let tries_again = self.state.slot.retry_at.is_some_and(|at| at <= self.now);
+        // What is on the wire ends within minutes; a write that is still to come after that has not begun.
+        let slack = if tries_again { SignedDuration::ZERO } else { LATE_WRITE_MAX };
+        self.stop_stale_enabling(slack);
         self.fail_missed();
         self.advance();
         Ok(self.events)
@@ -97,6 +102,10 @@ impl Step {
             return;
         }
         self.emit(EventKind::EngineResumed { last_seen });
+        if self.state.watch.observing.is_some() && self.state.plan.answers_for_ranges() {
+            // It would be asked again about a range of time that ended before the engine did.
+            self.emit(EventKind::ReadingStarted { purpose: self.state.purpose() });
+        }
         let once = self
             .state
             .plan
@@ -110,6 +119,23 @@ impl Step {
             let why = "rolloutd stopped while its function was called; nobody knows whether it ran"
                 .to_string();
             self.stop_smoke(why);
+        }
+    }
+
+    /// Flags of these phases were put back without a record, whatever the journal knows of it.
+    fn rolled_back_unrecorded(&mut self, phases: &[PhaseNumber], why: &str) {
+        let under_way = self.state.rollback.as_ref().map(|rollback| rollback.phases.clone());
+        let under_way = under_way.unwrap_or_default();
+        let wanted = |number: &PhaseNumber| {
+            let stage = self.state.phases.get(number.index()).map(|state| state.stage);
+            let touched =
+                stage.is_some_and(|stage| !stage.is_before_enabling() && stage != Stage::Skipped);
+            touched && (phases.contains(number) || under_way.contains(number))
+        };
+        let numbered = self.state.plan.numbered().map(|(number, _)| number).rev();
+        let back: Vec<PhaseNumber> = numbered.filter(wanted).collect();
+        if !back.is_empty() && back != under_way {
+            self.roll_back(back, RollbackCause::Ordered, Some((ENGINE, why)));
         }
     }
 
@@ -214,7 +240,7 @@ impl Step {
 
     /// Gates were open when the flags were first to be written. Where that write is made anew long after (a crash, an outage),
     /// a person looks first: it may have landed, so there is no way back to the gates but a rollback.
-    fn stop_stale_enabling(&mut self) {
+    fn stop_stale_enabling(&mut self, slack: SignedDuration) {
         let enabling = match self.state.slot_use() {
             Some(SlotUse::Enable(number)) if !self.state.slot.stopped => self.state.phase(number),
             Some(
@@ -223,20 +249,16 @@ impl Step {
             | None => None,
         };
         let Some((_, state)) = enabling else { return };
+        let then = saturating_sub(self.now, slack);
         let why = match state.window {
-            Some((_, closes)) if closes <= self.now => "its change window has closed",
-            _ if self.is_fresh(state) => return,
+            Some((_, closes)) if closes <= then => "its change window has closed",
+            _ if is_fresh(state, then) => return,
             _ => "what the preflight saw is more than an hour old",
         };
         let why = format!("the flags were not written in time, and {why}; they may be on");
         let fault = Fault::new(FaultClass::Unknown, None, &why);
         self.emit(EventKind::EffectFailed { fault, retry_at: None });
         self.hold(HoldReason::EffectFailed { why });
-    }
-
-    /// True while what the preflight saw still counts.
-    fn is_fresh(&self, state: &PhaseState) -> bool {
-        state.preflight_at.is_some_and(|at| self.now <= saturating_add(at, PREFLIGHT_VALID))
     }
 
     /// Under `missed = "fail"`, a checkpoint that nobody settled in time rolls its phase back.
@@ -351,7 +373,7 @@ impl Step {
         if !(self.state.people_are_done(planned, state) && in_window) {
             return None;
         }
-        let fresh = self.is_fresh(state);
+        let fresh = is_fresh(state, self.now);
         let last = self.state.watch.last.as_ref();
         let well = last.is_some_and(|(_, _, reading)| reading.verdict.is_well());
         Some(match fresh && well {
@@ -370,4 +392,9 @@ impl Step {
             (Some(_), Smoke::Creating { .. } | Smoke::Waiting { .. } | Smoke::Failed) => None,
         }
     }
+}
+
+/// True while what the preflight saw still counts.
+fn is_fresh(state: &PhaseState, then: Timestamp) -> bool {
+    state.preflight_at.is_some_and(|at| then <= saturating_add(at, PREFLIGHT_VALID))
 }

@@ -150,7 +150,13 @@ fn orders_repeated_after_a_lost_answer_find_it_so_already() {
     foreign.pass(hours(1));
     foreign.env.insert(flag("RETRY"), "true".into());
     foreign.pass(hours(1));
-    assert!(foreign.order(Command::Rollback(RollbackScope::All)).is_err());
+    for scope in [RollbackScope::Latest, RollbackScope::All] {
+        foreign.env.insert(flag("RETRY"), "true".into());
+        foreign.pass(hours(1));
+        foreign.order(Command::Rollback(scope)).unwrap();
+        foreign.pass(minutes(10));
+        assert_eq!(foreign.value("RETRY"), Some("false"), "{scope:?}");
+    }
 }
 
 #[test]
@@ -267,6 +273,17 @@ fn an_abort_does_not_end_the_guard_against_late_writes() {
     world.pass(hours(1));
     assert_eq!(world.value("RETRY"), Some("false"));
     assert_eq!(world.rollout.next_deadline(), None, "and then the watch of an ended rollout ends");
+}
+
+#[test]
+fn a_write_that_landed_while_nobody_could_look_is_put_back_however_late() {
+    let mut world = baking(|_| {});
+    world.order(Command::Abort).unwrap();
+    world.until("aborted", |rollout| rollout.status() == Status::Aborted);
+    world.env.insert(flag("RETRY"), "true".into());
+    world.down_for(hours(72));
+    world.pass(hours(1));
+    assert_eq!(world.value("RETRY"), Some("false"));
 }
 
 #[test]

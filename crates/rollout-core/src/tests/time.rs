@@ -296,3 +296,54 @@ fn flags_that_were_not_written_in_time_are_not_written_without_a_person() {
     assert_eq!(world.value("RETRY"), None);
     assert!(world.rollout.holds()[0].reason.words().contains("more than an hour old"));
 }
+
+#[test]
+fn a_reading_under_way_when_the_engine_stopped_is_asked_about_the_present() {
+    let mut world = baking(ranged);
+    world.pass(hours(5));
+    world.until("a reading under way", |rollout| rollout.watch().observing.is_some());
+    let before = world.rollout.pending();
+    world.down_for(hours(8));
+    assert_ne!(world.rollout.pending(), before, "not about a range that is long over");
+    world.history.push((world.now - hours(1), world.now, Measured::Number(9.0)));
+    let pending = world.rollout.pending().remove(0);
+    world.perform(&pending);
+    assert_eq!(world.rollout.phases()[0].stage, Stage::RollingBack, "by the first look");
+}
+
+#[test]
+fn a_write_that_never_began_is_not_begun_hours_later() {
+    let mut world = World::new(Plan::try_new(single()).unwrap());
+    world.until("enabling", |rollout| rollout.phases()[0].stage == Stage::Enabling);
+    // Whatever kept the engine from performing it: the next thing that happens comes too late.
+    world.now += hours(2);
+    world.input(Input::DeadlineReached).unwrap();
+    let writes = |world: &World| {
+        let pending = world.rollout.pending();
+        pending.iter().any(|pending| matches!(pending.effect, crate::Effect::SetFlags { .. }))
+    };
+    assert!(world.rollout.is_held() && !writes(&world));
+    world.order(crate::Command::Resume).unwrap();
+    assert!(writes(&world), "a person said so");
+    world.input(Input::DeadlineReached).unwrap();
+    assert!(writes(&world), "and is not asked twice");
+}
+
+#[test]
+fn what_was_put_back_without_a_record_is_told_whatever_the_journal_says() {
+    let one = crate::PhaseNumber::new(1).unwrap();
+    let told = |world: &mut World| {
+        let why = "rolled back at 03:00 while nothing could be recorded".into();
+        let events = world.input(Input::RolledBack { phases: alloc::vec![one], why }).unwrap();
+        let began = |event: &&crate::Event| matches!(event.kind, EventKind::RollbackStarted { .. });
+        events.iter().filter(began).count()
+    };
+    let mut world = baking(|_| {});
+    assert_ne!(told(&mut world), 0);
+    assert_eq!(told(&mut world), 0, "it is under way");
+    world.pass(hours(1));
+    assert_eq!((world.value("RETRY"), world.rollout.incidents().len()), (Some("false"), 1));
+    assert_ne!(told(&mut world), 0, "a late write was put back again");
+    let mut before = World::new(Plan::try_new(single()).unwrap());
+    assert_eq!(told(&mut before), 0, "nothing of it was ever on");
+}

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rollout_core::{Rollout, RolloutId};
 
-use super::{Engine, Work};
+use super::{Engine, Work, within};
 use crate::error::{EngineError, Unrecorded};
 use crate::handle::{EngineStatus, Reply, Request};
 use crate::resume;
@@ -88,7 +88,7 @@ impl Engine {
             if self.condition.is_dark() {
                 return Err(self.unrecorded(Unrecorded::Nothing));
             }
-            let rollout = resume::load_one(&self.store, id).await?;
+            let rollout = within(resume::load_one(&self.store, id)).await?;
             self.board.put(rollout);
         }
         self.board.get(id).cloned().ok_or_else(|| self.board.missing(id))

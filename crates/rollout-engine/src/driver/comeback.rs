@@ -5,12 +5,12 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
-use rollout_core::{Actor, Command, Event, Input, Order, RollbackScope, Rollout, RolloutId};
+use jiff::{SignedDuration, Timestamp};
+use rollout_core::{Actor, Command, Event, Input, Order, Rollout, RolloutId};
 use tracing::{info, warn};
 
 use super::condition::{Condition, Owed, REOPEN_EVERY, Shortage, TELL_EVERY, words};
-use super::{Answer, Engine, Staged, Work, restraint, stage_events};
+use super::{Answer, CLOCK_JUMP_MIN, Engine, Staged, Work, restraint, stage_events};
 use crate::board::Board;
 use crate::effects::Restraint;
 use crate::error::EngineError;
@@ -136,10 +136,21 @@ impl Engine {
         if let Condition::Dark(dark) = &self.condition
             && let Some(owed) = dark.owed.get(&rollout.id())
         {
-            match decide(&next, Input::Ordered(owed.order(&next))) {
+            match decide(&next, owed.input()) {
                 Ok(more) => add(&mut next, more),
-                // No flag is on by the journal: then there is nothing that it does not know.
-                Err(refusal) => info!(rollout = %rollout.id(), %refusal, "nothing to be told"),
+                Err(refusal) => warn!(rollout = %rollout.id(), %refusal, "an input was refused"),
+            }
+        }
+        if let Some(by) = self.jumped_in_the_dark() {
+            match decide(&next, Input::ClockJumped { by }) {
+                Ok(more) => add(&mut next, more),
+                Err(refusal) => warn!(rollout = %rollout.id(), %refusal, "an input was refused"),
+            }
+        }
+        if self.may_have_landed(rollout) {
+            match decide(&next, Input::Ordered(look_first())) {
+                Ok(more) => add(&mut next, more),
+                Err(refusal) => info!(rollout = %rollout.id(), %refusal, "not held"),
             }
         }
         if events.is_empty() {
@@ -149,25 +160,40 @@ impl Engine {
     }
 }
 
+impl Engine {
+    fn jumped_in_the_dark(&self) -> Option<SignedDuration> {
+        let Condition::Dark(dark) = &self.condition else { return None };
+        (dark.jumped.abs() >= CLOCK_JUMP_MIN).then_some(dark.jumped)
+    }
+
+    /// True when a person was told that it is not known whether their request was recorded, and it may have been.
+    fn may_have_landed(&self, rollout: &Rollout) -> bool {
+        let Condition::Dark(dark) = &self.condition else { return false };
+        let acknowledged = dark.acknowledged.get(&rollout.id());
+        dark.refused.contains(&rollout.id()) && acknowledged != Some(&rollout.seq())
+    }
+}
+
+/// The order that keeps what a person was not promised from going on.
+fn look_first() -> Order {
+    let reason =
+        "a request was recorded although nobody could be told so: look whether it is still wanted";
+    let reason = reason.to_owned();
+    Order { command: Command::Hold, actor: Actor::Engine.to_string(), reason }
+}
+
 impl Owed {
-    /// The order that makes the journal say what was done to the flags.
-    fn order(&self, rollout: &Rollout) -> Order {
-        let latest = restraint::latest_on(rollout);
-        let only_latest =
-            self.phases.len() == 1 && latest.is_some_and(|on| self.phases.contains(&on));
-        let scope = match only_latest {
-            true => RollbackScope::Latest,
-            false => RollbackScope::All,
-        };
+    /// What makes the journal say what was done to the flags.
+    fn input(&self) -> Input {
         let at = self.at.round(jiff::Unit::Second).unwrap_or(self.at);
-        let mut reason = format!(
+        let mut why = format!(
             "rolled back at {at} while nothing could be recorded ({}): {}",
             self.cause, self.words
         );
-        let end = (0..=reason.len().min(Order::REASON_BYTES_MAX)).rev();
-        let end = end.into_iter().find(|end| reason.is_char_boundary(*end)).unwrap_or(0);
-        reason.truncate(end);
-        Order { command: Command::Rollback(scope), actor: Actor::Engine.to_string(), reason }
+        let end = (0..=why.len().min(Order::REASON_BYTES_MAX)).rev();
+        let end = end.into_iter().find(|end| why.is_char_boundary(*end)).unwrap_or(0);
+        why.truncate(end);
+        Input::RolledBack { phases: self.phases.iter().copied().collect(), why }
     }
 }
 

@@ -38,6 +38,10 @@ pub(super) struct Dark {
     pub(super) cause: StoreError,
     /// How far each journal was when something was acknowledged last; a store that has less is not taken.
     pub(super) acknowledged: BTreeMap<RolloutId, Seq>,
+    /// Rollouts of which a person was told that it is not known whether their request was recorded.
+    pub(super) refused: BTreeSet<RolloutId>,
+    /// By how much the wall clock jumped meanwhile.
+    pub(super) jumped: SignedDuration,
     /// Rollbacks that the journals must be told of.
     pub(super) owed: BTreeMap<RolloutId, Owed>,
     pub(super) try_at: Timestamp,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use rollout_core::{Actor, Creation, Phase, PhaseNumber, Rollout, RolloutId, Seq};
 
-use super::{Answer, Decided, Engine, Staged, payload};
+use super::{Answer, Decided, Engine, Staged, payload, within};
 use crate::error::EngineError;
 use crate::handle::{Created, Entry, NewRollout, Reply};
 use crate::schedule;
@@ -51,7 +51,7 @@ impl Engine {
         now: Timestamp,
     ) -> Result<Start, EngineError> {
         if let Some(key) = &new.idempotency_key
-            && let Some(row) = self.store.idempotency(key.clone()).await?
+            && let Some(row) = within(self.store.idempotency(key.clone())).await?
         {
             return match row.request_digest == new.digest {
                 true => Ok(Start::Before(self.find(row.rollout).await?)),

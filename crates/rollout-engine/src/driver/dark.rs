@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rollout_core::{Event, EventKind, Input, Order, Rollout, RolloutId, sentence};
 use tracing::{error, warn};
 
@@ -34,7 +34,17 @@ impl Engine {
             self.board.all().iter().map(|rollout| (rollout.id(), rollout.seq())).collect();
         error!(code = "RO0210", "nothing can be recorded: {}", words(&cause));
         let owed = BTreeMap::new();
-        let dark = Dark { since: now, cause, acknowledged, owed, try_at, tell_at: now, opening };
+        let dark = Dark {
+            since: now,
+            cause,
+            acknowledged,
+            refused: BTreeSet::new(),
+            jumped: SignedDuration::ZERO,
+            owed,
+            try_at,
+            tell_at: now,
+            opening,
+        };
         self.condition = Condition::Dark(Box::new(dark));
         self.effects.restrain(Restraint::SafeOnly);
         for decided in decisions {
@@ -91,6 +101,9 @@ impl Engine {
         };
         let answer =
             match restraint::decide(&rollout, now, Input::Ordered(Order { command, ..order })) {
+                Ok(events) if events.is_empty() && rollout.rollback().is_none() => {
+                    self.unrecorded(Unrecorded::Nothing)
+                }
                 Ok(events) => {
                     self.apply_unrecorded(&rollout, events);
                     self.unrecorded(Unrecorded::RollbackUnderWay)
@@ -129,11 +142,35 @@ impl Engine {
                 let _ = reply.send(Err(self.unrecorded(Unrecorded::RollbackUnderWay)));
             }
             Answer::Order(reply, _) => {
-                let _ = reply.send(Err(self.unrecorded(Unrecorded::Nothing)));
+                let _ = reply.send(Err(self.not_known(rollout.id())));
             }
             Answer::Create(reply) => {
-                let _ = reply.send(Err(self.unrecorded(Unrecorded::Nothing)));
+                let _ = reply.send(Err(self.not_known(rollout.id())));
             }
+        }
+    }
+
+    /// The refusal of a request whose commit failed: it may be on disk all the same, and is held then.
+    fn not_known(&mut self, id: RolloutId) -> EngineError {
+        if let Condition::Dark(dark) = &mut self.condition {
+            dark.refused.insert(id);
+        }
+        self.unrecorded(Unrecorded::NotKnown)
+    }
+
+    /// Journals are told of jumps when there is a store again; each of this turn's is the same one.
+    pub(super) fn note_jump(&mut self, work: &[Work]) {
+        let by = work.iter().find_map(|work| match work {
+            Work::Jumped(_, by) => Some(*by),
+            Work::Create(..)
+            | Work::Order(..)
+            | Work::Ended(..)
+            | Work::Due(_)
+            | Work::Nudged(_)
+            | Work::Resumed(_) => None,
+        });
+        if let (Condition::Dark(dark), Some(by)) = (&mut self.condition, by) {
+            dark.jumped = dark.jumped.saturating_add(by);
         }
     }
 

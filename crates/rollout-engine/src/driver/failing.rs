@@ -13,7 +13,7 @@ use tracing::{error, info, warn};
 
 use super::condition::{Condition, Shortage, TELL_EVERY, words};
 use super::restraint::{self, Ends, Tends};
-use super::{Answer, Decided, Engine, Staged, Work, refuse_all, stage_events};
+use super::{Answer, Decided, Engine, Staged, Work, refuse_all, stage_events, within};
 use crate::effects::Restraint;
 use crate::error::EngineError;
 use crate::reopen::{OpenStore, Opening};
@@ -34,7 +34,7 @@ impl Engine {
     /// At the start: whether the reserve is there.
     pub(super) async fn find_reserve(&mut self) {
         let Some(source) = self.source.clone() else { return };
-        if let Err(error) = source.refill().await {
+        if let Err(error) = within(source.refill()).await {
             self.fall_back_on_reserve(&error);
         }
     }
@@ -119,7 +119,7 @@ impl Engine {
     ) -> Result<Vec<Head>, StoreError> {
         let (writer, handle) = Writer::spawn(store)?;
         (self.writer, self.store) = (Some(writer), handle);
-        self.store.heads().await
+        within(self.store.heads()).await
     }
 
     fn fate(&self, heads: &[Head], decisions: &[Decided]) -> Fate {
@@ -164,7 +164,7 @@ impl Engine {
         if batch.is_empty() {
             return Ok(());
         }
-        match self.store.commit(batch).await {
+        match within(self.store.commit(batch)).await {
             Ok(()) => {
                 again.into_iter().for_each(|decided| self.publish(decided));
                 Ok(())
@@ -246,9 +246,10 @@ impl Engine {
                 () = std::future::ready(()) => {}
             }
         }
+        self.note_jump(&work);
         if let Some(opened) = self.reopened.take() {
             let back = match opened {
-                Ok(store) => self.come_back(store).await,
+                Ok(store) => within(self.come_back(store)).await,
                 Err(error) => Err(error),
             };
             match back {
@@ -270,7 +271,7 @@ impl Engine {
         else {
             return;
         };
-        let refilled = source.refill().await;
+        let refilled = within(source.refill()).await;
         let now = self.time.now();
         shortage.look_at = now.checked_add(TELL_EVERY).unwrap_or(Timestamp::MAX);
         match refilled {
@@ -287,8 +288,8 @@ impl Engine {
         self.condition = Condition::Well;
         self.effects.restrain(Restraint::None);
         self.board.call_all_in();
-        self.start_all();
-        // What was kept from advancing may have no deadline of its own.
+        // What was kept from advancing may have no deadline of its own, and what was to be written may be too old by now: the
+        // core is asked first.
         let ids: Vec<_> = self.board.live().map(|rollout| rollout.id()).collect();
         self.backlog.extend(ids.into_iter().map(Work::Nudged));
     }

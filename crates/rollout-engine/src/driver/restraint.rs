@@ -92,12 +92,6 @@ pub(super) enum Ends {
     Wait,
 }
 
-/// The phase that a rollback without further words means, as the core picks it.
-pub(super) fn latest_on(rollout: &Rollout) -> Option<PhaseNumber> {
-    let completed = || rollout.phases().iter().rposition(|phase| phase.stage == Stage::Completed);
-    exposed(rollout).or_else(|| completed().and_then(PhaseNumber::from_index))
-}
-
 fn exposed(rollout: &Rollout) -> Option<PhaseNumber> {
     let phase = |number: &PhaseNumber| rollout.phases().get(number.index());
     rollout.current().filter(|number| phase(number).is_some_and(|phase| phase.stage.is_exposed()))

@@ -118,6 +118,11 @@ impl StoreError {
         matches!(self, Self::Conflict { .. } | Self::KeyTaken { .. } | Self::Unacceptable { .. })
     }
 
+    /// The disk does not answer.
+    pub(crate) fn hangs() -> Self {
+        Self::io("wait for the disk")(io::Error::from(io::ErrorKind::TimedOut))
+    }
+
     /// Whether the disk is full.
     pub fn is_disk_full(&self) -> bool {
         matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull)

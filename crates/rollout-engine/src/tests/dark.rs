@@ -1,6 +1,8 @@
 //! What the engine promises when its store fails: nothing unrecorded is acknowledged, nothing is turned on, a breach is rolled
 //! back all the same, and the journal tells it once it can be written again.
 
+mod comeback;
+
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 use rollout_core::{
-    Effect, FlagName, Measured, Measurement, Outcome, PendingEffect, ProbeAnswer, ProbeState,
-    Reading,
+    Effect, Fault, FaultClass, FlagName, Measured, Measurement, Outcome, PendingEffect,
+    ProbeAnswer, ProbeState, Reading,
 };
 
 use crate::clock::{Clock, Moment};
@@ -34,6 +34,8 @@ struct Inner {
     readings: usize,
     is_dark: Option<IsDark>,
     in_the_dark: Vec<(FlagName, String)>,
+    /// Whether writes are refused.
+    refuses: bool,
 }
 
 impl Deployment {
@@ -75,6 +77,11 @@ impl Deployment {
         Arc::new(SkippingClock { moment, busy: Arc::clone(&self.busy) })
     }
 
+    /// From now on no write lands, or again each does.
+    pub(super) fn refuse(&self, refuses: bool) {
+        self.lock().refuses = refuses;
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -82,6 +89,9 @@ impl Deployment {
     fn answer(&self, effect: &Effect) -> Outcome {
         let mut inner = self.lock();
         match effect {
+            Effect::SetFlags { .. } if inner.refuses => {
+                Outcome::Failed(Fault::new(FaultClass::Transient, None, "down"))
+            }
             Effect::SetFlags { changes, .. } => {
                 let (already, wrote): (Vec<_>, Vec<_>) = changes
                     .keys()

@@ -142,6 +142,7 @@ fn store_problem(failure: &StoreError) -> Problem {
 fn unrecorded_problem(did: &Unrecorded, cause: &StoreError) -> Problem {
     let way_out = match did {
         Unrecorded::Nothing => "make the store writable again, then repeat it",
+        Unrecorded::NotKnown => "make the store writable again, then look before you repeat it",
         Unrecorded::RollbackUnderWay => {
             "this is no acknowledgement: look at the flags with `rolloutctl get`; it goes into the journal once the store can be written"
         }
