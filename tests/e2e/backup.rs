@@ -76,16 +76,26 @@ async fn what_is_not_meant_is_refused_and_changes_nothing() {
 
     // A second daemon, and a restore, while the first one holds the directory.
     let pid = world.daemon().pid().unwrap();
+    let state_dir = world.state_dir().display().to_string();
     let other = fs::read_to_string(&config).unwrap().replace("rolloutd.sock", "other.sock");
     let other = world.write("other.toml", &other).display().to_string();
     for args in [
         &["serve", "--config", &other][..],
-        &["restore", "--config", &config, "--from", &file, "--replace"],
+        &["restore", "--config", &other, "--from", &file, "--replace"],
     ] {
         let refused = world.rolloutd(args).await.expect_code(1);
         assert!(refused.stderr.contains("RO0204"), "{}", refused.stderr);
         let words = format!("process {pid} has it open");
         assert!(refused.stderr.contains(&words), "{}", refused.stderr);
+    }
+    // A daemon that has lost its store does not hold the directory, but it answers.
+    let elsewhere = fs::read_to_string(&config).unwrap();
+    let elsewhere = elsewhere.replace(&state_dir, &format!("{state_dir}-of-nobody"));
+    let elsewhere = world.write("elsewhere.toml", &elsewhere).display().to_string();
+    for config in [&config, &elsewhere] {
+        let restore = ["restore", "--config", config, "--from", &file, "--replace"];
+        let refused = world.rolloutd(&restore).await.expect_code(1);
+        assert!(refused.stderr.contains("a daemon answers at"), "{}", refused.stderr);
     }
     let locked = world.rolloutd(&["verify", "--config", &other]).await.expect_code(9);
     assert!(locked.stderr.contains("nobody answers at"), "{}", locked.stderr);
@@ -120,6 +130,30 @@ async fn what_is_not_meant_is_refused_and_changes_nothing() {
     assert!(world.state_dir().join("store.before-restore-1/db").exists());
     world.restart().await;
     assert_eq!(world.client().get(&run.id).await.unwrap().summary.id, run.id);
+}
+
+/// An empty directory, as a missing mount leaves it, must never take the place of a good backup.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_not_backed_up_over_something() {
+    let mut world = World::start(PROGRAMS, Setting::default()).await;
+    world.begin(GATED).await;
+    let config = config(&world);
+    let file = world.dir().join("a.backup").display().to_string();
+    let backup = ["backup", "--config", &config, "--to", &file, "--force"];
+    world.rolloutd(&backup).await.expect_code(0);
+    let good = fs::read(&file).unwrap();
+    world.kill().await;
+    let store = world.state_dir().join("store");
+    for is_there in [true, false] {
+        fs::remove_dir_all(&store).unwrap();
+        if is_there {
+            fs::create_dir(&store).unwrap();
+        }
+        let refused = world.rolloutd(&backup).await.expect_code(9);
+        assert!(refused.stderr.contains("there is no store in"), "{}", refused.stderr);
+        assert_eq!(fs::read(&file).unwrap(), good, "the good backup was replaced");
+        assert!(!store.join("db").exists(), "a store was created");
+    }
 }
 
 /// Everything of `before` is the beginning of `after`.

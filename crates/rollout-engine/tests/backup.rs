@@ -5,11 +5,16 @@
 mod support;
 
 use std::fs::{self, File};
+use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::path::Path;
 
-use rollout_core::{Rollout, RolloutId, Seq};
+use jiff::SignedDuration;
+use rollout_core::{
+    Effect, EventKind, FunctionCall, HoldReason, Plan, PlanParts, Rollout, RolloutId, Seq,
+    SmokeRepeat, SmokeTest,
+};
 use rollout_engine::store::backup::{self, About, BackupError, Encoder, Existing, HoldOrder, Then};
-use rollout_engine::store::record::decode_event;
+use rollout_engine::store::record::{decode_event, encode_event};
 use rollout_engine::store::{
     Append, BackupStream, Entry, Head, IdempotencyRow, OnDamage, OpenOptions, SledStore, Standing,
     Store, Writer,
@@ -99,6 +104,31 @@ fn a_store_that_is_there_is_kept_or_moved_and_never_lost() {
     }
 }
 
+/// A store on a file system of its own cannot be moved beside itself, and must stay what it is.
+#[test]
+fn a_store_that_cannot_be_moved_is_left_as_it_is() {
+    let (dir, store) = filled();
+    let (bytes, sound) = (backed_up(&store), everything(&store));
+    drop(store);
+    let place = dir.path().join("store");
+    let device = |path: &Path| fs::metadata(path).unwrap().dev();
+    let elsewhere = tempfile::tempdir_in("/dev/shm").ok();
+    let elsewhere = elsewhere.filter(|other| device(other.path()) != device(dir.path()));
+    let Some(elsewhere) = elsewhere else {
+        assert!(std::env::var_os("ROLLOUT_REQUIRE_ALL").is_none(), "no second file system");
+        eprintln!("skipped: /dev/shm is not a second file system");
+        return;
+    };
+    restore(&elsewhere.path().join("store"), &bytes, Existing::Keep).unwrap();
+    fs::remove_dir_all(&place).unwrap();
+    symlink(elsewhere.path().join("store"), &place).unwrap();
+    let refused = restore(&place, &bytes, Existing::MoveAway).unwrap_err();
+    assert_eq!(refused.code(), "RO0205", "{refused}");
+    assert!(everything(&open(&place)) == sound, "the failed exchange changed something");
+    assert!(!names(&place).iter().any(|name| name.starts_with("exchange") || name == "rebuild"));
+    assert!(!dir.path().join("store.before-restore-1").exists());
+}
+
 /// A person may have said stop since the backup: what is restored turns nothing on by itself.
 #[test]
 fn live_rollouts_are_held_and_ended_ones_left_alone() {
@@ -120,6 +150,79 @@ fn live_rollouts_are_held_and_ended_ones_left_alone() {
             entries.iter().map(|entry| decode_event(&entry.payload).unwrap()).collect();
         assert_eq!(Rollout::replay(&events).unwrap().is_held(), is_live);
     }
+}
+
+/// A hold lets what has begun come to its end; after a restore nobody knows whether it has, so a person looks first.
+#[test]
+fn what_was_about_to_change_something_is_stopped() {
+    let mut enabling = support::journal(1, usize::MAX);
+    let begun = |bytes: &Vec<u8>| {
+        matches!(decode_event(bytes).unwrap().kind, EventKind::EnablingStarted { .. })
+    };
+    enabling.entries.truncate(enabling.entries.iter().position(begun).unwrap() + 1);
+    enabling.standing = Standing::Live;
+    for (number, journal) in [enabling.clone(), smoke_testing()].into_iter().enumerate() {
+        let writes = |entries: &[Vec<u8>]| {
+            let pending = replayed(entries).pending();
+            pending.iter().any(|it| !matches!(it.effect, Effect::Observe(_)))
+        };
+        assert!(writes(&journal.entries), "journal {number} is about to change something");
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = open(&dir.path().join("store"));
+        support::write(&mut store, std::slice::from_ref(&journal)).unwrap();
+        let file = dir.path().join("backup");
+        fs::write(&file, backed_up(&store)).unwrap();
+        // As long after the backup as a night, or with a clock that is behind.
+        for (place, at) in [("late", "2026-12-01T00:00:00Z"), ("early", "2020-01-01T00:00:00Z")] {
+            let (at, place) = (at.parse().unwrap(), dir.path().join(place));
+            let order = HoldOrder { at, actor: "ada".into(), reason: "restored".into() };
+            let mut file = File::open(&file).unwrap();
+            backup::restore(&place, &mut file, Existing::Keep, &Then::Hold(order)).unwrap();
+            let (_, entries) = everything(&open(&place)).0.remove(0);
+            let entries: Vec<_> = entries.into_iter().map(|entry| entry.payload).collect();
+            assert_eq!(entries[..journal.entries.len()], journal.entries[..]);
+            let rollout = replayed(&entries);
+            assert!(rollout.holds().iter().any(|hold| hold.reason == HoldReason::Person));
+            assert!(!writes(&entries), "journal {number}: {:?}", rollout.pending());
+            let times: Vec<_> =
+                entries.iter().map(|entry| decode_event(entry).unwrap().at).collect();
+            assert!(times.is_sorted(), "journal {number} goes back in time");
+        }
+    }
+}
+
+fn replayed(entries: &[Vec<u8>]) -> Rollout {
+    let events: Vec<_> = entries.iter().map(|entry| decode_event(entry).unwrap()).collect();
+    Rollout::replay(&events).unwrap()
+}
+
+/// A whole rollout, with a smoke test at its end whose first call is under way.
+fn smoke_testing() -> support::Journal {
+    let mut journal = support::journal(1, usize::MAX);
+    let mut events: Vec<_> =
+        journal.entries.iter().map(|entry| decode_event(entry).unwrap()).collect();
+    let EventKind::RolloutCreated { plan, .. } = &mut events[0].kind else { panic!("no creation") };
+    let call = |path: &str| FunctionCall { path: path.into(), args: "{}".into() };
+    let smoke = SmokeTest {
+        name: "final-verification-test".into(),
+        create: call("tasks:create"),
+        id_pointer: "/id".into(),
+        poll: call("tasks:get"),
+        state_pointer: "/state".into(),
+        success: "done".into(),
+        failure: vec!["failed".into()],
+        timeout: SignedDuration::from_mins(10),
+        every: SignedDuration::from_secs(5),
+        repeat: SmokeRepeat::Safe,
+    };
+    let parts = PlanParts { smoke: Some(smoke), ..PlanParts::clone(plan) };
+    **plan = Plan::try_new(parts).unwrap();
+    let last = events.last_mut().unwrap();
+    assert_eq!(last.kind, EventKind::RolloutCompleted);
+    last.kind = EventKind::SmokeStarted;
+    journal.entries = events.iter().map(|event| encode_event(event).unwrap()).collect();
+    journal.standing = Standing::Live;
+    journal
 }
 
 /// Whatever is flipped, cut, added or swapped in a backup is noticed before anything is changed.

@@ -89,7 +89,8 @@ async fn make(place: &Place, part: &Path, now: Timestamp) -> Result<(), Trouble>
         }
     }
     let dir = place.store.clone();
-    if !dir.exists() {
+    // An empty directory, or a mount that is missing: opening would create a store, and its backup would be empty.
+    if !SledStore::is_in(&dir) {
         let words = format!("there is no store in {}, and no daemon answers", dir.display());
         return Err(Trouble::new(Exit::Unreachable, words));
     }

@@ -1,6 +1,6 @@
 //! Owns `rolloutd restore`: the store as it was when a backup was made.
 //!
-//! Refuses while a daemon holds the directory, and where a store is unless that is to be moved away; nothing is deleted, and
+//! Refuses while a daemon holds the directory or answers at its socket, and where a store is unless that is to be moved away; nothing is deleted, and
 //! until the last moment nothing is changed.
 
 use std::fs::File;
@@ -15,7 +15,8 @@ use rollout_engine::store::backup::{self, BackupError, Existing, HoldOrder, Rest
 
 use crate::access::Peer;
 use crate::cli::Paint;
-use crate::place::{PlaceArgs, Trouble, check_owner, exit_of};
+use crate::place::{Place, PlaceArgs, Trouble, check_owner, exit_of};
+use crate::socket::{SocketError, check_free};
 use crate::telemetry::chain;
 
 /// What to restore, and where to.
@@ -39,6 +40,7 @@ pub(crate) struct RestoreArgs {
 pub(crate) fn run(args: &RestoreArgs, now: Timestamp, paint: Paint) -> Result<String, Trouble> {
     let place = args.place.find(paint)?;
     check_owner(&place.store)?;
+    must_be_stopped(&place)?;
     let existing = if args.replace { Existing::MoveAway } else { Existing::Keep };
     let shown = args.from.display();
     let mut file = File::open(&args.from)
@@ -65,6 +67,22 @@ pub(crate) fn run(args: &RestoreArgs, now: Timestamp, paint: Paint) -> Result<St
         Trouble::new(exit_of(code), words)
     })?;
     Ok(told(&restored, &then))
+}
+
+/// A daemon that has lost its store drives rollouts on and does not hold the directory meanwhile, so the lock alone does not
+/// say that none is there.
+fn must_be_stopped(place: &Place) -> Result<(), Trouble> {
+    match place.socket.as_deref().map(check_free) {
+        Some(Err(SocketError::InUse { path })) => {
+            let words = format!(
+                "a daemon answers at {} (RO0204); stop it first: it goes on with what it knows, and would overwrite what is restored",
+                path.display()
+            );
+            Err(Trouble::new(exit_of("RO0204"), words))
+        }
+        // Who cannot be asked is not proved to be there; the lock is still to be had.
+        Some(Ok(()) | Err(_)) | None => Ok(()),
+    }
 }
 
 fn told(restored: &Restored, then: &Then) -> String {

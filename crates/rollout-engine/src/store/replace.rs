@@ -1,7 +1,7 @@
 //! Owns the exchange of a store's files for others that were built beside them: whole or not at all, through any crash.
 //!
-//! The new files are complete in `rebuild/`. Then `exchange` is written, which names where the old ones go: from here on the
-//! exchange happens, now or at the next opening. First the old files are moved away, then `exchange` becomes
+//! The new files are complete in `rebuild/`. Once a file could be moved to where the old ones go, `exchange` is written, which
+//! names that place: from here on the exchange happens, now or at the next opening, unless not even the first file moves. First the old files are moved away, then `exchange` becomes
 //! `exchange.moved`, then the new ones are moved in, and the marker is removed. So at each moment it is known whose the files
 //! in the directory are. Without a marker a `rebuild/` is what a crash left of an attempt, and is removed.
 //!
@@ -27,21 +27,58 @@ pub(super) fn discard(directory: &Directory) {
     drop(remove(&directory.path().join(REBUILD)));
 }
 
-/// Puts the files in `rebuild/` in the place of the store's, which go to `aside`.
+/// Puts the files in `rebuild/` in the place of the store's, which go to `aside`, where nothing may be yet. When that fails
+/// before a file was moved, it has not begun: the store is what it was.
 pub(super) fn exchange(directory: &Directory, aside: &Path) -> Result<(), StoreError> {
     let writing = "write down the exchange of the store";
     let path = directory.path();
     sync_directory(&path.join(REBUILD))?;
-    let draft = path.join("exchange.new");
-    let mut file = File::create(&draft).map_err(StoreError::io(writing))?;
     // Whoever finishes it may have been started in another directory.
     let aside = std::path::absolute(aside).map_err(StoreError::io(writing))?;
+    let done = begin(directory, &aside).and_then(|()| finish(directory).map(drop));
+    let Err(error) = done else { return Ok(()) };
+    // Only an empty directory goes, so when this succeeds no file was moved.
+    let is_untouched = !aside.exists() || fs::remove_dir(&aside).is_ok();
+    if is_untouched && !path.join(MOVED).exists() {
+        remove(&path.join(BEGUN))?;
+        remove(&path.join(DRAFT))?;
+        directory.sync()?;
+        discard(directory);
+    }
+    Err(error)
+}
+
+/// Makes sure that files can be moved to `aside`, then writes the marker.
+fn begin(directory: &Directory, aside: &Path) -> Result<(), StoreError> {
+    let writing = "write down the exchange of the store";
+    let (path, draft) = (directory.path(), directory.path().join(DRAFT));
+    let mut file = File::create(&draft).map_err(StoreError::io(writing))?;
     let text = format!("{WORDS}{}\n", aside.display());
     file.write_all(text.as_bytes()).map_err(StoreError::io(writing))?;
     file.sync_all().map_err(StoreError::io(writing))?;
+    make_place(path, aside)?;
+    // A store that is a mount of its own, or lies behind a link, cannot be moved to another file system.
+    let trying = "try to move the old store's files aside (store and state directory must be on one file system)";
+    let there = aside.join(DRAFT);
+    fs::rename(&draft, &there).map_err(StoreError::io(trying))?;
+    fs::rename(&there, &draft).map_err(StoreError::io(trying))?;
     fs::rename(&draft, path.join(BEGUN)).map_err(StoreError::io(writing))?;
-    directory.sync()?;
-    finish(directory).map(drop)
+    directory.sync()
+}
+
+/// Makes the directory `aside`, durably: files are going to be moved into it that must not go with it.
+fn make_place(path: &Path, aside: &Path) -> Result<(), StoreError> {
+    let moving = "make a place for the old store's files";
+    create_private(aside).map_err(StoreError::io(moving))?;
+    let path = std::path::absolute(path).map_err(StoreError::io(moving))?;
+    for parent in aside.ancestors().skip(1) {
+        sync_directory(parent)?;
+        // What the store is in was there before.
+        if path.starts_with(parent) {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Finishes an exchange that was begun; removes what is left of one that was not.
@@ -50,7 +87,7 @@ pub(super) fn finish(directory: &Directory) -> Result<Option<Repair>, StoreError
     let (path, rebuild) = (directory.path(), directory.path().join(REBUILD));
     let (begun, moved) = (path.join(BEGUN), path.join(MOVED));
     if let Some(aside) = destination(&begun)? {
-        create_private(&aside).map_err(StoreError::io(moving))?;
+        make_place(path, &aside)?;
         move_all(path, &aside, &KEPT)?;
         fs::rename(&begun, &moved).map_err(StoreError::io(moving))?;
         directory.sync()?;
@@ -109,9 +146,10 @@ fn remove(place: &Path) -> Result<(), StoreError> {
 const REBUILD: &str = "rebuild";
 const BEGUN: &str = "exchange";
 const MOVED: &str = "exchange.moved";
+const DRAFT: &str = "exchange.new";
 /// What stays in the directory, whoever the files belong to.
 const KEPT: [&str; 8] =
-    ["lock", "quarantine", REBUILD, BEGUN, MOVED, "exchange.new", "reserve", "reserve.new"];
+    ["lock", "quarantine", REBUILD, BEGUN, MOVED, DRAFT, "reserve", "reserve.new"];
 const WORDS: &str = "rolloutd store exchange 1\n";
 
 #[cfg(test)]
@@ -159,6 +197,32 @@ mod tests {
             assert_eq!(read(aside.join("anchor")), "old", "{stop}");
             assert!(!at("anchor").exists() && !at(REBUILD).exists(), "{stop}");
             assert_eq!(finish(&directory).unwrap(), None, "{stop}");
+        }
+    }
+
+    #[test]
+    fn an_exchange_is_made_once_and_leaves_no_marker() {
+        let (dir, directory) = prepared();
+        let aside = dir.path().join("quarantine/1/store");
+        exchange(&directory, &aside).unwrap();
+        assert_eq!(read(dir.path().join("db")), "new");
+        assert_eq!(read(aside.join("db")), "old");
+        let markers = [BEGUN, MOVED, DRAFT].map(|name| dir.path().join(name).exists());
+        assert_eq!(markers, [false; 3]);
+        assert!(!aside.join(DRAFT).exists());
+    }
+
+    #[test]
+    fn an_exchange_that_cannot_be_made_is_never_begun() {
+        let (dir, directory) = prepared();
+        fs::write(dir.path().join("file"), "no directory").unwrap();
+        for _ in 0..2 {
+            exchange(&directory, &dir.path().join("file/store")).unwrap_err();
+            assert!(!dir.path().join(BEGUN).exists());
+            assert_eq!(finish(&directory).unwrap(), None);
+            assert_eq!(read(dir.path().join("db")), "old");
+            assert_eq!(read(dir.path().join("anchor")), "old");
+            fs::create_dir_all(dir.path().join(REBUILD)).unwrap();
         }
     }
 

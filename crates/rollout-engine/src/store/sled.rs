@@ -62,6 +62,11 @@ impl SledStore {
         Self::take(Directory::claim(dir)?, options, 0)
     }
 
+    /// Whether `dir` holds a store, or what is left of one.
+    pub fn is_in(dir: &Path) -> bool {
+        holds_a_store(dir)
+    }
+
     /// Checks everything in `dir` and changes nothing of it.
     ///
     /// # Errors

@@ -1,11 +1,15 @@
 //! Owns the hold that a restored rollout gets before anything drives it: what happened since the backup is not known, and a
 //! person may have said stop.
 //!
-//! A hold keeps a rollout from advancing; flags that are on are watched all the same, and a breach is rolled back. Refuses
-//! to change anything else, and to hold what has ended.
+//! A hold keeps a rollout from advancing; flags that are on are watched all the same, and a breach is rolled back. An
+//! enabling or a call of the smoke test that was under way is stopped as well. Refuses to change anything else, and to hold
+//! what has ended.
 
 use jiff::Timestamp;
-use rollout_core::{Command, Event, Input, Order, Rollout, Seq};
+use rollout_core::{
+    Actor, Command, Effect, Event, EventKind, Fault, FaultClass, HoldReason, Input, Order, Rollout,
+    Seq, WritePurpose,
+};
 
 use super::super::record::{decode_event, encode_event};
 use super::super::{Append, Standing, Store, StoreError};
@@ -21,7 +25,8 @@ pub struct HoldOrder {
     pub reason: String,
 }
 
-/// Holds every live rollout that is not held by a person already.
+/// Holds every live rollout that is not held by a person already, and stops whatever it was about to change: a hold lets
+/// what has begun come to its end.
 pub(super) fn hold_live(store: &mut dyn Store, order: &HoldOrder) -> Result<(), StoreError> {
     for head in store.heads()?.into_iter().filter(|head| head.standing == Standing::Live) {
         let misread = |words: String| {
@@ -33,11 +38,10 @@ pub(super) fn hold_live(store: &mut dyn Store, order: &HoldOrder) -> Result<(), 
             entries.iter().map(|entry| decode_event(&entry.payload)).collect();
         let events = events.map_err(|error| misread(error.to_string()))?;
         let rollout = Rollout::replay(&events).map_err(|error| misread(error.to_string()))?;
-        let HoldOrder { at, actor, reason } = order.clone();
-        let hold = Order { command: Command::Hold, actor, reason };
-        // What cannot be held any more does not turn flags on either.
-        let Ok(held) = rollout.decide(at, Input::Ordered(hold)) else { continue };
-        let entries: Result<Vec<_>, _> = held.iter().map(encode_event).collect();
+        // Restored on a machine whose clock is behind, the journal still goes forward.
+        let at = events.last().map_or(order.at, |last| last.at.max(order.at));
+        let entries: Result<Vec<_>, _> =
+            held(rollout, at, order).iter().map(encode_event).collect();
         let entries = entries.map_err(|error| misread(error.to_string()))?;
         if entries.is_empty() {
             continue;
@@ -47,3 +51,36 @@ pub(super) fn hold_live(store: &mut dyn Store, order: &HoldOrder) -> Result<(), 
     }
     Ok(())
 }
+
+/// What has to happen to `rollout` so that nothing is turned on or called before a person says so.
+fn held(mut rollout: Rollout, at: Timestamp, order: &HoldOrder) -> Vec<Event> {
+    let HoldOrder { actor, reason, .. } = order.clone();
+    let hold = Order { command: Command::Hold, actor, reason };
+    // What cannot be held any more does not turn flags on either.
+    let mut events = rollout.decide(at, Input::Ordered(hold)).unwrap_or_default();
+    for event in &events {
+        rollout.evolve(event);
+    }
+    if rollout.pending().iter().any(|pending| changes_something(&pending.effect)) {
+        let fault = Fault::new(FaultClass::Unknown, None, NOBODY_KNOWS);
+        let hold = HoldReason::EffectFailed { why: NOBODY_KNOWS.to_owned() };
+        let stopped = [EventKind::EffectFailed { fault, retry_at: None }, EventKind::Held { hold }];
+        events.extend(stopped.map(|kind| {
+            let (actor, note) = (Actor::Person(order.actor.clone()), Some(order.reason.clone()));
+            Event { at, actor, note, kind }
+        }));
+    }
+    events
+}
+
+/// Whether the effect must wait for a person. A rollback must not: nothing goes before it.
+fn changes_something(effect: &Effect) -> bool {
+    match effect {
+        Effect::SetFlags { purpose: WritePurpose::Enable, .. } | Effect::Invoke { .. } => true,
+        Effect::SetFlags { purpose: WritePurpose::RestoreSafe, .. }
+        | Effect::Observe(_)
+        | Effect::FindChangeWindow { .. } => false,
+    }
+}
+
+const NOBODY_KNOWS: &str = "restored from a backup; nobody knows whether this was done since";

@@ -37,6 +37,8 @@ pub(super) struct Found {
     /// The highest number of openings that store or witness know of.
     pub(super) incarnation: u64,
     pub(super) commits: CommitsV1,
+    /// Whether `commits` is what the database says, and not what stands in for a row that cannot be read.
+    is_counted: bool,
     /// Heads that can be read, those of damaged journals included.
     pub(super) heads: BTreeMap<RolloutId, Head>,
     pub(super) quarantined: Vec<Quarantined>,
@@ -142,6 +144,7 @@ impl Found {
             tables,
             origin,
             incarnation: incarnation.unwrap_or(0).max(seen),
+            is_counted: is_empty || commits.is_some(),
             commits: commits.unwrap_or(CommitsV1 { count: 0, running: chain::GENESIS }),
             heads: BTreeMap::new(),
             quarantined: Vec::new(),
@@ -221,7 +224,7 @@ impl Found {
     /// Compares with what the witness remembers.
     fn ask_witness(&mut self) {
         // Without the row that counts commits there is nothing to compare; that it is missing has been noted.
-        let counts = self.findings.rows.is_empty();
+        let counts = self.is_counted;
         let CommitsV1 { count, running } = self.commits;
         let loss = self.witness.filter(|_| counts).and_then(|mark| mark.check(count, &running));
         let known = self.ledger.take().unwrap_or_default();
@@ -247,10 +250,12 @@ impl Found {
             };
             self.findings.note(Finding { rollout: *rollout, seq, what, standing });
         }
-        let lost_upto = match self.findings.loss {
-            Some(Loss::Behind { witness, .. }) => witness,
-            Some(Loss::Diverged { commit }) => commit,
-            None => return,
+        let lost_upto = match (self.findings.loss, self.witness) {
+            (Some(Loss::Behind { witness, .. }), _) => witness,
+            (Some(Loss::Diverged { commit }), _) => commit,
+            // Nobody knows how many there are, so any that the anchor saw may be gone.
+            (None, Some(mark)) if !counts => mark.commits,
+            (None, _) => return,
         };
         if known.commits < lost_upto {
             // The ledger does not know whose the last lost commits were, so nobody's word can be relied on.
@@ -313,6 +318,55 @@ fn noted<T>(
                 findings.rows.push(words);
             }
             Ok(None)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::super::super::anchor::Anchor;
+    use super::super::super::rows::{Row, Table};
+    use super::super::super::{Append, OnDamage, OpenOptions, SledStore, Store as _};
+    use super::*;
+
+    /// A row that cannot be read says nothing about a tail that is gone: with both, and no ledger, nobody is relied on.
+    #[test]
+    fn a_row_that_cannot_be_read_hides_no_lost_tail() {
+        for (table, key) in [(Table::Idempotency, &b"key"[..]), (Table::Meta, rows::COMMITS_KEY)] {
+            let dir = tempfile::tempdir().unwrap();
+            let options = OpenOptions::default();
+            let (mut store, _) = SledStore::open(dir.path(), options).unwrap();
+            let append = Append {
+                rollout: RolloutId::FIRST,
+                after: 0,
+                entries: vec![b"known".to_vec()],
+                standing: Standing::Live,
+                idempotency: None,
+            };
+            store.commit(&[append]).unwrap();
+            let mark = Mark { commits: store.commits.count + 1, running: [7; 32], incarnation: 1 };
+            store.close().unwrap();
+            drop(store);
+            drop(Anchor::start(dir.path(), &mark, options.witness_sync_every).unwrap());
+            fs::remove_file(dir.path().join("witness.0")).ok();
+            fs::remove_file(dir.path().join("witness.1")).ok();
+            let directory = Directory::claim(dir.path()).unwrap();
+            directory.wait_for_database().unwrap();
+            let tables = Tables::open(dir.path()).unwrap();
+            let row = Row { table, key: key.to_vec(), value: b"noise".to_vec(), entry_of: None };
+            tables.write_durably(&[row]).unwrap();
+            drop((tables, directory));
+
+            let survey = SledStore::examine(dir.path()).unwrap();
+            assert_eq!(survey.findings.rows.len(), 1, "{}", survey.findings);
+            let found = survey.findings.of(RolloutId::FIRST).map(|finding| finding.what);
+            assert_eq!(found, Some(Damage::Suspect), "{table:?}: {}", survey.findings);
+            let options = OpenOptions { damage: OnDamage::SetAside, ..options };
+            let (store, report) = SledStore::open(dir.path(), options).unwrap();
+            assert_eq!(report.quarantined.len(), 1, "{table:?}");
+            assert!(store.heads().unwrap().is_empty(), "{table:?}");
         }
     }
 }
