@@ -319,7 +319,9 @@ impl Engine {
         let mut touched = BTreeSet::new();
         for work in work {
             let id = work.rollout().unwrap_or_else(|| self.board.next_id());
-            if touched.contains(&id) {
+            // A start is judged against the board, which does not show yet what this turn decided before.
+            let is_start = matches!(work, Work::Create(..));
+            if touched.contains(&id) || (is_start && !touched.is_empty()) {
                 // A deadline is found again by itself.
                 if !matches!(work, Work::Due(_)) {
                     self.backlog.push_back(work);
