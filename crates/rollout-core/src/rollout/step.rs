@@ -126,11 +126,18 @@ impl Step {
     fn rolled_back_unrecorded(&mut self, phases: &[PhaseNumber], why: &str) {
         let under_way = self.state.rollback.as_ref().map(|rollback| rollback.phases.clone());
         let under_way = under_way.unwrap_or_default();
-        let wanted = |number: &PhaseNumber| {
+        let touched = |number: &PhaseNumber| {
             let stage = self.state.phases.get(number.index()).map(|state| state.stage);
-            let touched =
-                stage.is_some_and(|stage| !stage.is_before_enabling() && stage != Stage::Skipped);
-            touched && (phases.contains(number) || under_way.contains(number))
+            stage.is_some_and(|stage| !stage.is_before_enabling() && stage != Stage::Skipped)
+        };
+        if !phases.iter().any(touched) {
+            return;
+        }
+        // Whoever put a phase back did not know of a later one whose enabling had reached the journal: it goes with it.
+        let exposed = self.state.exposed();
+        let wanted = |number: &PhaseNumber| {
+            let meant = phases.contains(number) || exposed == Some(*number);
+            touched(number) && (meant || under_way.contains(number))
         };
         let numbered = self.state.plan.numbered().map(|(number, _)| number).rev();
         let back: Vec<PhaseNumber> = numbered.filter(wanted).collect();

@@ -347,3 +347,22 @@ fn what_was_put_back_without_a_record_is_told_whatever_the_journal_says() {
     let mut before = World::new(Plan::try_new(single()).unwrap());
     assert_eq!(told(&mut before), 0, "nothing of it was ever on");
 }
+
+#[test]
+fn an_enabling_that_was_recorded_unseen_goes_back_with_the_phase_before_it() {
+    let mut parts = single();
+    let second = super::fixtures::phase("two", "TWO");
+    parts.phases.push(crate::Phase {
+        bake: SignedDuration::ZERO,
+        checkpoints: Vec::new(),
+        ..second
+    });
+    let mut world = World::new(Plan::try_new(parts).unwrap());
+    world.until("the second enabling", |rollout| rollout.phases()[1].stage == Stage::Enabling);
+    let one = crate::PhaseNumber::new(1).unwrap();
+    let why = "rolled back while nothing could be recorded".into();
+    world.input(Input::RolledBack { phases: alloc::vec![one], why }).unwrap();
+    world.pass(hours(1));
+    let stages: Vec<Stage> = world.rollout.phases().iter().map(|phase| phase.stage).collect();
+    assert_eq!(stages, [Stage::RolledBack, Stage::RolledBack]);
+}
