@@ -386,10 +386,18 @@ fn denies(view: &View, phases: &[PhaseNumber], reading: &JudgedReading) -> bool 
     let stands = |phase: &PhaseNumber| view.phase(*phase).stand;
     let flags = reading.flags.is_ok()
         && phases.iter().any(|phase| match stands(phase) {
-            Stand::RolledBack => view.found_on(*phase, reading),
+            // A late write is one even where somebody put a part of it back.
+            Stand::RolledBack => one_found_on(view, *phase, reading),
             _ => !view.found_on(*phase, reading),
         });
     flags || reading.probes.iter().any(|answer| answer.state == ProbeState::NotMet)
+}
+
+/// Whether a flag of this phase was read with its on value.
+fn one_found_on(view: &View, phase: PhaseNumber, reading: &JudgedReading) -> bool {
+    let (Ok(found), Some(planned)) = (&reading.flags, view.plan.phase(phase)) else { return false };
+    let mut flags = planned.flags.iter();
+    flags.any(|(flag, change)| found.get(flag).cloned().flatten().as_ref() == Some(&change.on))
 }
 
 /// 7. What a reading records is what the deployment truly answered to it.

@@ -330,6 +330,15 @@ impl Rollout {
         phase.flags.iter().all(on)
     }
 
+    /// True when at least one flag of a phase was read with its on value.
+    pub(super) fn a_flag_is_on(&self, number: PhaseNumber, reading: &JudgedReading) -> bool {
+        let (Ok(found), Some(phase)) = (&reading.flags, self.plan.phase(number)) else {
+            return false;
+        };
+        let mut changes = phase.flags.iter();
+        changes.any(|(flag, change)| found.get(flag) == Some(&Some(change.on.clone())))
+    }
+
     /// True when the deployment definitely says something else than a verification expects.
     pub(super) fn contradicts(&self, number: PhaseNumber, reading: &JudgedReading) -> bool {
         let flags_differ = reading.flags.is_ok() && !self.flags_are_on(number, reading);

@@ -167,8 +167,9 @@ impl Step {
         let rolled_back =
             |number: &PhaseNumber| self.state.phases[number.index()].stage == Stage::RolledBack;
         let numbers = self.state.plan.numbered().map(|(number, _)| number);
+        // One flag is enough: somebody may have put the others back.
         let landed =
-            numbers.filter(rolled_back).find(|number| self.state.flags_are_on(*number, reading));
+            numbers.filter(rolled_back).find(|number| self.state.a_flag_is_on(*number, reading));
         let Some(number) = landed else { return false };
         let flags = self.state.plan.phase(number).into_iter().flat_map(|phase| phase.flags.keys());
         let what = flags.map(ToString::to_string).collect::<Vec<_>>().join(", ");
