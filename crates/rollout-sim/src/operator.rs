@@ -228,6 +228,8 @@ fn hold_wishes(world: &mut World, rollout: &Rollout, orders: &mut Vec<(&'static 
             }
             HoldReason::RolledBack { .. } | HoldReason::Blind { .. } => {}
             HoldReason::CoverageShort { .. } => orders.push(("ada", Command::Promote)),
+            // One for each late checkpoint, so there are few; whoever lost patience over them would not do so without a crash.
+            HoldReason::Missed { .. } => orders.push(("ada", Command::Resume)),
             _ => {
                 let waved = world.memory.waved.entry(rollout.id()).or_default();
                 *waved += 1;
