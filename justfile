@@ -36,7 +36,7 @@ power-cut N="30":
 
 # Fuzz every target, or one, for so many seconds each: `just fuzz 60 decide`.
 fuzz SECONDS="600" *TARGETS="records plans decide bodies":
-    for target in {{TARGETS}}; do cargo fuzz run --sanitizer none $target --fuzz-dir fuzz -- -max_total_time={{SECONDS}} -rss_limit_mb=4096 || exit 1; done
+    for target in {{TARGETS}}; do mkdir -p fuzz/target/corpus/$target && cargo fuzz run --sanitizer none --fuzz-dir fuzz $target fuzz/target/corpus/$target fuzz/corpus/$target -- -max_total_time={{SECONDS}} -rss_limit_mb=4096 || exit 1; done
 
 # Format, lints, rustdoc, licences and bans: what a change must pass besides its tests.
 lint: fmt-check clippy doc deny

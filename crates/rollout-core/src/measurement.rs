@@ -26,29 +26,25 @@ pub struct FunctionCall {
 }
 
 impl FunctionCall {
-    /// Where the range of time begins that a health source is asked about: a text in its arguments that is replaced by
+    /// Where the range of time begins that a health source is asked about: a text in its arguments, with its quotes, that is replaced by
     /// milliseconds since 1970, as a number.
-    pub const FROM: &str = "$from";
+    const FROM: &str = r#""$from""#;
     /// Where that range ends.
-    pub const TO: &str = "$to";
+    const TO: &str = r#""$to""#;
 
     /// True when the arguments say which range of time is asked about, both its ends.
     pub fn answers_for_a_range(&self) -> bool {
-        [Self::FROM, Self::TO].iter().all(|place| self.args.contains(&quoted(place)))
+        self.args.contains(Self::FROM) && self.args.contains(Self::TO)
     }
 
     /// The call for one range of time. Texts that are exactly `$from` or `$to` become numbers; all else stays.
     ///
     /// The arguments are JSON, and a quote inside a text is written as `\"`, so a quoted placeholder is always a whole text.
     pub(crate) fn about(&self, from: Timestamp, to: Timestamp) -> Self {
-        let args = self.args.replace(&quoted(Self::FROM), &from.as_millisecond().to_string());
-        let args = args.replace(&quoted(Self::TO), &to.as_millisecond().to_string());
+        let args = self.args.replace(Self::FROM, &from.as_millisecond().to_string());
+        let args = args.replace(Self::TO, &to.as_millisecond().to_string());
         Self { path: self.path.clone(), args }
     }
-}
-
-fn quoted(place: &str) -> String {
-    alloc::format!("\"{place}\"")
 }
 
 /// A yes-or-no question to the deployment, with evidence.

@@ -4,7 +4,7 @@
 //! Refuses to write over anything unless told to. Credentials are not in the store, so they are not in a backup.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufReader, Seek as _, Write as _};
+use std::io::{self, BufReader, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -151,8 +151,7 @@ fn finish(part: &Path, target: &Path) -> Result<Contents, Trouble> {
     let failed = |error: io::Error| {
         Trouble::new(Exit::Failed, format!("failed to finish {}: {error}", target.display()))
     };
-    let mut file = File::open(part).map_err(failed)?;
-    file.rewind().map_err(failed)?;
+    let file = File::open(part).map_err(failed)?;
     let contents = backup::check(&mut BufReader::new(file)).map_err(|error| {
         let words = format!("the backup is not whole ({}): {}", error.code(), chain(&error));
         Trouble::new(exit_of(error.code()), words)

@@ -1,6 +1,6 @@
 //! Owns `rolloutd verify`: every entry of every journal checked, by the daemon that holds the store or on the files.
 //!
-//! Changes nothing. Ends with 0 when all is sound and with 3 when something is not; standard output is the table.
+//! Changes no row; sled cuts its file off behind a place it cannot read, as at every opening. Ends with 0 when all is sound and with 3 when something is not; standard output is the table.
 
 use std::fs::File;
 use std::io::BufReader;

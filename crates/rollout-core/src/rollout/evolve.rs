@@ -290,7 +290,7 @@ impl Rollout {
 
     /// True while a write from before the last rollback may still land, or may have landed unseen: until the flags were read
     /// after the longest time that a deployment sits on one (see `LATE_WRITE_MAX`), however long that takes.
-    pub(super) fn guards_restore(&self, now: Timestamp) -> bool {
+    pub fn guards_restore(&self, now: Timestamp) -> bool {
         let Some(at) = self.restored_at() else { return false };
         let landed = saturating_add(at, super::LATE_WRITE_MAX);
         let unseen = self.watch.flags.as_ref().is_none_or(|(read, _)| *read <= landed);

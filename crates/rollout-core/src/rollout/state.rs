@@ -368,7 +368,7 @@ impl Rollout {
     }
 
     /// The phase whose flags are on but which is not completed.
-    pub(super) fn exposed(&self) -> Option<PhaseNumber> {
+    pub fn exposed(&self) -> Option<PhaseNumber> {
         self.current().filter(|number| self.phases[number.index()].stage.is_exposed())
     }
 

@@ -40,6 +40,8 @@ impl Step {
     }
 
     pub(super) fn run(mut self, input: Input) -> Result<Vec<Event>, Rejection> {
+        // What is on the wire ends within minutes; a write that is still to come after that has not begun.
+        let begins_anew = matches!(input, Input::EngineResumed { .. });
         match input {
             Input::Ordered(order) => self.order(order)?,
             Input::DeadlineReached => {}
@@ -48,16 +50,12 @@ impl Step {
                     return Ok(Vec::new());
                 }
             }
-            Input::EngineResumed { last_seen } => {
-                self.engine_resumed(last_seen);
-                self.stop_stale_enabling(SignedDuration::ZERO);
-            }
+            Input::EngineResumed { last_seen } => self.engine_resumed(last_seen),
             Input::RolledBack { phases, why } => self.rolled_back_unrecorded(&phases, &why),
             Input::ClockJumped { by } => self.clock_jumped(by),
         }
         let tries_again = self.state.slot.retry_at.is_some_and(|at| at <= self.now);
-        // What is on the wire ends within minutes; a write that is still to come after that has not begun.
-        let slack = if tries_again { SignedDuration::ZERO } else { LATE_WRITE_MAX };
+        let slack = if begins_anew || tries_again { SignedDuration::ZERO } else { LATE_WRITE_MAX };
         self.stop_stale_enabling(slack);
         self.fail_missed();
         self.advance();

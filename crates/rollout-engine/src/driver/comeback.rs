@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
-use rollout_core::{Actor, Command, Event, Input, Order, Rollout, RolloutId};
+use jiff::Timestamp;
+use rollout_core::{Actor, Command, Input, Order, Rollout, RolloutId};
 use tracing::{info, warn};
 
 use super::condition::{Condition, Owed, REOPEN_EVERY, Shortage, TELL_EVERY, words};
@@ -124,33 +124,13 @@ impl Engine {
             false => rollout.decide(now, input),
         };
         let (mut next, mut events) = ((**rollout).clone(), Vec::new());
-        let mut add = |next: &mut Rollout, more: Vec<Event>| {
-            more.iter().for_each(|event| next.evolve(event));
-            events.extend(more);
-        };
-        let resumed = Input::EngineResumed { last_seen: rollout.last_at() };
-        match decide(&next, resumed) {
-            Ok(more) => add(&mut next, more),
-            Err(refusal) => warn!(rollout = %rollout.id(), %refusal, "an input was refused"),
-        }
-        if let Condition::Dark(dark) = &self.condition
-            && let Some(owed) = dark.owed.get(&rollout.id())
-        {
-            match decide(&next, owed.input()) {
-                Ok(more) => add(&mut next, more),
+        for input in self.untold(rollout) {
+            match decide(&next, input) {
+                Ok(more) => {
+                    more.iter().for_each(|event| next.evolve(event));
+                    events.extend(more);
+                }
                 Err(refusal) => warn!(rollout = %rollout.id(), %refusal, "an input was refused"),
-            }
-        }
-        if let Some(by) = self.jumped_in_the_dark() {
-            match decide(&next, Input::ClockJumped { by }) {
-                Ok(more) => add(&mut next, more),
-                Err(refusal) => warn!(rollout = %rollout.id(), %refusal, "an input was refused"),
-            }
-        }
-        if self.may_have_landed(rollout) {
-            match decide(&next, Input::Ordered(look_first())) {
-                Ok(more) => add(&mut next, more),
-                Err(refusal) => info!(rollout = %rollout.id(), %refusal, "not held"),
             }
         }
         if events.is_empty() {
@@ -158,19 +138,21 @@ impl Engine {
         }
         stage_events(rollout, events, Answer::Nobody).map(Some).map_err(as_store_error)
     }
-}
 
-impl Engine {
-    fn jumped_in_the_dark(&self) -> Option<SignedDuration> {
-        let Condition::Dark(dark) = &self.condition else { return None };
-        (dark.jumped.abs() >= CLOCK_JUMP_MIN).then_some(dark.jumped)
-    }
-
-    /// True when a person was told that it is not known whether their request was recorded, and it may have been.
-    fn may_have_landed(&self, rollout: &Rollout) -> bool {
-        let Condition::Dark(dark) = &self.condition else { return false };
-        let acknowledged = dark.acknowledged.get(&rollout.id());
-        dark.refused.contains(&rollout.id()) && acknowledged != Some(&rollout.seq())
+    /// What happened to a rollout since its journal could be written last, in the order in which it is told.
+    fn untold(&self, rollout: &Rollout) -> Vec<Input> {
+        let mut inputs = vec![Input::EngineResumed { last_seen: rollout.last_at() }];
+        let Condition::Dark(dark) = &self.condition else { return inputs };
+        inputs.extend(dark.owed.get(&rollout.id()).map(Owed::input));
+        if dark.jumped.abs() >= CLOCK_JUMP_MIN {
+            inputs.push(Input::ClockJumped { by: dark.jumped });
+        }
+        // A person was told that it is not known whether their request was recorded, and it may have been.
+        let grown = dark.acknowledged.get(&rollout.id()) != Some(&rollout.seq());
+        if dark.refused.contains(&rollout.id()) && grown {
+            inputs.push(Input::Ordered(look_first()));
+        }
+        inputs
     }
 }
 
@@ -190,9 +172,7 @@ impl Owed {
             "rolled back at {at} while nothing could be recorded ({}): {}",
             self.cause, self.words
         );
-        let end = (0..=why.len().min(Order::REASON_BYTES_MAX)).rev();
-        let end = end.into_iter().find(|end| why.is_char_boundary(*end)).unwrap_or(0);
-        why.truncate(end);
+        why.truncate(why.floor_char_boundary(Order::REASON_BYTES_MAX));
         Input::RolledBack { phases: self.phases.iter().copied().collect(), why }
     }
 }

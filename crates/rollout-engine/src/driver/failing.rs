@@ -230,12 +230,13 @@ impl Engine {
         let now = self.time.now();
         match &self.condition {
             Condition::Well => return Ok(work),
-            Condition::Reserve(shortage) if shortage.look_at <= now => self.refill().await,
-            Condition::Reserve(_) => return Ok(work),
+            Condition::Reserve(shortage) => {
+                if shortage.look_at <= now {
+                    self.refill().await;
+                }
+                return Ok(work);
+            }
             Condition::Dark(_) => {}
-        }
-        if !self.condition.is_dark() {
-            return Ok(work);
         }
         self.tell_dark(now);
         if self.reopened.is_none() {

@@ -3,14 +3,10 @@
 //! There is no second state machine: the core decides, on a copy that is held. A hold stops the advance and never the watch
 //! or a rollback, which is just what is wanted.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use rollout_core::{
-    Actor, Command, Event, EventKind, HoldReason, Input, PhaseNumber, Rejection, RollbackScope,
-    Rollout, Stage,
+    Actor, Command, Event, EventKind, HoldReason, Input, Rejection, RollbackScope, Rollout, Stage,
 };
-
-/// How long after a rollback a write from before it may still land (ADR 0005).
-const LATE_WRITE_GUARD: SignedDuration = SignedDuration::from_mins(10);
 
 /// Judges `input` as [`Rollout::decide`] does, but as if the rollout were held: it does not advance.
 pub(super) fn decide(
@@ -55,7 +51,7 @@ pub(super) fn rollback_of(command: &Command, rollout: &Rollout) -> Option<Comman
         Command::Rollback(scope) => Some(Command::Rollback(*scope)),
         // An abort puts a running phase back and ends the rollout; the end can wait until it can be recorded.
         Command::Abort => {
-            let running = exposed(rollout).is_some() && !rollout.status().is_terminal();
+            let running = rollout.exposed().is_some() && !rollout.status().is_terminal();
             running.then_some(Command::Rollback(RollbackScope::Latest))
         }
         Command::Hold
@@ -92,18 +88,12 @@ pub(super) enum Ends {
     Wait,
 }
 
-fn exposed(rollout: &Rollout) -> Option<PhaseNumber> {
-    let phase = |number: &PhaseNumber| rollout.phases().get(number.index());
-    rollout.current().filter(|number| phase(number).is_some_and(|phase| phase.stage.is_exposed()))
-}
-
 /// True while somebody must watch: a flag may be on, is on its way back, or may be turned on by a late write.
 pub(super) fn needs_a_watch(rollout: &Rollout, now: Timestamp) -> bool {
     let is_on =
         |stage: Stage| stage.is_exposed() || stage.is_rolling_back() || stage == Stage::Completed;
-    let guarded = |restored: Timestamp| now.duration_since(restored) <= LATE_WRITE_GUARD;
     rollout.rollback().is_some()
         || !rollout.status().is_terminal()
             && rollout.phases().iter().any(|phase| is_on(phase.stage))
-        || rollout.incidents().iter().filter_map(|incident| incident.restored_at).any(guarded)
+        || rollout.guards_restore(now)
 }
