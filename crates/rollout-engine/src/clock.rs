@@ -53,11 +53,17 @@ pub(crate) struct SteadyTime {
 }
 
 impl SteadyTime {
-    /// Starts from the wall clock, or from `at_least` when that is later.
-    pub(crate) fn new(clock: Arc<dyn Clock>, at_least: Option<Timestamp>) -> Self {
+    /// Starts from the wall clock.
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
         let before = clock.moment();
-        let now = at_least.map_or(before.wall, |least| least.max(before.wall));
-        Self { clock, before, now }
+        Self { clock, before, now: before.wall }
+    }
+
+    /// Goes on from `decided` where that is later; says how far this time was behind it.
+    pub(crate) fn not_before(&mut self, decided: Timestamp) -> SignedDuration {
+        let behind = decided.duration_since(self.now).max(SignedDuration::ZERO);
+        self.now = self.now.max(decided);
+        behind
     }
 
     /// Reads the clocks; says how far the wall clock jumped since the last reading, beyond what really passed.

@@ -157,8 +157,7 @@ impl Engine {
             Handle { inbox: sender, progress: progress.clone(), turns: Arc::clone(&turns) };
         // What was decided lies in the past, whatever the wall clock says after a restart.
         let decided = board.live().map(|rollout| rollout.last_at()).max();
-        let wall = clock.now();
-        let time = SteadyTime::new(clock, decided);
+        let time = SteadyTime::new(clock);
         let mut engine = Self {
             writer: Some(writer),
             store,
@@ -176,10 +175,8 @@ impl Engine {
             stuck: Vec::new(),
             stopping: false,
         };
-        if let Some(by) =
-            decided.map(|decided| wall.duration_since(decided)).filter(|by| *by <= -CLOCK_JUMP_MIN)
-        {
-            engine.backlog.extend(engine.jumped(by));
+        if let Some(decided) = decided {
+            engine.not_before(decided);
         }
         engine.find_reserve().await;
         engine.take_up().await?;
@@ -305,6 +302,15 @@ impl Engine {
         self.jumped(by)
     }
 
+    /// Goes on from a moment at which something was decided, and tells every live rollout when the clock shows an earlier one.
+    fn not_before(&mut self, decided: Timestamp) {
+        let behind = self.time.not_before(decided);
+        if behind >= CLOCK_JUMP_MIN {
+            let told = self.jumped(-behind);
+            self.backlog.extend(told);
+        }
+    }
+
     fn jumped(&self, by: SignedDuration) -> Vec<Work> {
         warn!(seconds = by.as_secs(), "the wall clock jumped");
         self.board.live().map(|rollout| Work::Jumped(rollout.id(), by)).collect()
@@ -401,6 +407,8 @@ impl Engine {
                 Ok(None)
             }
             Ok((rollout, events)) => {
+                // One that ended before the last start, under a clock that was set back since, has its deadlines in that time.
+                self.not_before(rollout.last_at());
                 stage_events(&rollout, events, Answer::Order(reply, tends)).map(Some)
             }
             Err(refusal) => {

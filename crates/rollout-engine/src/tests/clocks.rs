@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use rollout_core::{EventKind, GapCause, Rollout, RolloutId, Stage};
+use rollout_core::{Command, EventKind, GapCause, Order, RollbackScope, Rollout, RolloutId, Stage};
 use tokio::task::JoinHandle;
 
 use super::deployment::Deployment;
@@ -158,6 +158,32 @@ async fn three_hours_backward_hold_and_the_watch_goes_on() {
     assert!(rollout.is_held() && rollout.last_at() >= last);
     assert!(bench.asked().await.len() > before, "somebody looked within an hour");
     assert_eq!(bench.gaps().await, []);
+    bench.close().await;
+}
+
+#[tokio::test]
+async fn what_ended_before_the_clock_was_set_back_is_rolled_back_within_minutes() {
+    let mut bench = Bench::baking().await;
+    bench.pass(hours(14)).await;
+    assert!(bench.rollout().await.status().is_terminal(), "both windows are over");
+    bench.clock.jump(-hours(10));
+    bench.restart(STEP).await;
+    bench.deployment.refuse(true);
+    let command = Command::Rollback(RollbackScope::All);
+    let order = Order { command, actor: "ada".into(), reason: "because".into() };
+    bench.handle.order(bench.id, order).await.unwrap();
+    let has_failed = |entry: &Entry| matches!(entry.event.kind, EventKind::EffectFailed { .. });
+    while !bench.journal().await.last().is_some_and(has_failed) {
+        tokio::task::yield_now().await;
+    }
+    bench.deployment.refuse(false);
+    bench.clock.advance(STEP);
+    let is_off = async {
+        while bench.deployment.env().values().any(|value| value == "true") {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(WAIT, is_off).await.expect("the next try comes within minutes");
     bench.close().await;
 }
 
