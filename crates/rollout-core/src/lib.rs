@@ -29,6 +29,7 @@ mod plan;
 mod report;
 mod retry;
 mod rollout;
+mod source;
 
 #[cfg(test)]
 mod tests;
@@ -55,4 +56,7 @@ pub use report::{LogOptions, event_name, log, sentence};
 pub use rollout::{
     Bake, Checkpoint, Creation, Hold, Incident, NoCreation, PhaseState, Rollback, RollbackStage,
     Rollout, Smoke, Stage, Status, Wait, Watch,
+};
+pub use source::{
+    Basis, Calls, Extent, HttpGet, PromQuery, PromRange, Reduce, Source, Span, SpanEnd,
 };
