@@ -251,13 +251,13 @@ async fn a_reset_while_writing_is_unknown_and_while_reading_is_not() {
     let convex = adapter(&server.url, "otter|0123456789abcdef");
     let writing = convex.perform(key(1), &set(&[("A", "true")])).await;
     assert!(
-        matches!(&writing, Outcome::Failed(fault) if fault.class == FaultClass::Unknown),
+        matches!(&writing, Outcome::Failed { fault, .. } if fault.class == FaultClass::Unknown),
         "{writing:?}"
     );
     assert_eq!(server.requests().len(), 3);
     let reading = convex.perform(key(1), &set(&[("A", "true")])).await;
     assert!(
-        matches!(&reading, Outcome::Failed(fault) if fault.class == FaultClass::Transient),
+        matches!(&reading, Outcome::Failed { fault, .. } if fault.class == FaultClass::Transient),
         "{reading:?}"
     );
     assert_eq!(server.requests().len(), 4);

@@ -4,6 +4,7 @@
 
 mod fixtures;
 mod model;
+mod pace;
 mod random;
 mod scenarios;
 mod table;
