@@ -97,7 +97,7 @@ impl<T: Transport> Convex<T> {
             }
             Effect::FindChangeWindow { .. } => {
                 let reason = "a change window is found in the calendar, not on a deployment";
-                Outcome::Failed(Fault::new(FaultClass::Permanent, None, reason))
+                Outcome::failed(Fault::new(FaultClass::Permanent, None, reason))
             }
         }
     }

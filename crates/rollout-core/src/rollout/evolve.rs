@@ -270,7 +270,9 @@ impl Rollout {
             (_, _) => cadence.idle(),
         };
         let again = match purpose {
-            Purpose::Recovery if !seen => retry::write_delay(self.watch.failed, self.seed(), Pace::Usual),
+            Purpose::Recovery if !seen => {
+                retry::write_delay(self.watch.failed, self.seed(), Pace::Usual)
+            }
             _ if !seen => retry::read_delay(self.watch.failed, self.seed(), every),
             Purpose::Check if self.guards_restore(at) => every.min(super::LATE_WRITE_MAX),
             Purpose::Verification(number) => retry::read_delay(
