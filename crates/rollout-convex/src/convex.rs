@@ -61,6 +61,11 @@ impl Convex<Http> {
     pub fn url(&self) -> &str {
         self.transport.url()
     }
+
+    /// What the deployment said about the age of this client, if it did so far: a newer one is needed soon, or now.
+    pub fn deprecation(&self) -> Option<&str> {
+        self.transport.deprecation.said()
+    }
 }
 
 impl<T: Transport> Convex<T> {

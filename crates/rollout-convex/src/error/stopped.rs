@@ -25,7 +25,10 @@ pub(crate) fn thrown_words(
         return words;
     }
     match thrown.line.as_deref().map(|line| clip(line, LINE_BYTES_MAX)) {
-        Some(line) => format!("{path} failed: {line}{}", advice(&line)),
+        Some(line) => match advice(&line) {
+            Some(advice) => format!("{path} failed: {}; {advice}", line.trim_end_matches('.')),
+            None => format!("{path} failed: {line}"),
+        },
         None => format!(
             "{path} failed, and the deployment does not say why; throw a ConvexError to see it"
         ),
@@ -97,16 +100,18 @@ fn stopped_words(thrown: &Thrown, state: Option<&str>, deployment: &str) -> Opti
 }
 
 /// What a person can do about a function that failed before it ran.
-fn advice(line: &str) -> &'static str {
+fn advice(line: &str) -> Option<&'static str> {
     match () {
         () if line.contains("Could not find function")
             || line.contains("Could not find public function") =>
         {
-            "; correct its path in the plan, or push the code that has it"
+            Some("correct its path in the plan, or push the code that has it")
         }
-        () if line.starts_with("ArgumentValidationError") => "; correct its arguments in the plan",
-        () if line.contains("Function execution timed out") => "; let it do less",
-        () => "",
+        () if line.starts_with("ArgumentValidationError") => {
+            Some("correct its arguments in the plan")
+        }
+        () if line.contains("Function execution timed out") => Some("let it do less"),
+        () => None,
     }
 }
 

@@ -40,7 +40,8 @@ impl CallError {
 /// Words for an HTTP error.
 fn refusal(status: u16, body: &ErrorBody, deployment: &str) -> String {
     let code = body.code.as_deref().map(|code| clip(code, CODE_BYTES_MAX));
-    let message = body.message.as_deref().map(|message| clip(message.trim(), MESSAGE_BYTES_MAX));
+    let message = body.message.as_deref().map(|message| message.trim().trim_end_matches('.'));
+    let message = message.map(|message| clip(message, MESSAGE_BYTES_MAX));
     let said = message
         .filter(|message| !message.is_empty())
         .map(|message| format!(": {message}"))
@@ -144,7 +145,9 @@ fn by_status(status: u16, code: Option<&str>, said: &str, deployment: &str) -> S
         _ if code.is_none() => format!(
             "deployment {deployment} refused the request ({named}); check its URL, and the proxy if there is one"
         ),
-        _ => format!("deployment {deployment} refused the request ({named}){said}"),
+        _ => format!(
+            "deployment {deployment} refused the request ({named}){said}; the deployment's logs may say more"
+        ),
     }
 }
 

@@ -187,7 +187,7 @@ async fn a_value_that_is_gone_right_after_the_write_is_no_success() {
 
 #[tokio::test]
 async fn a_write_whose_connection_is_refused_surely_did_not_happen() {
-    let server = RawServer::start(|_, _| variables(&[])).await;
+    let mut server = RawServer::start(|_, _| variables(&[])).await;
     let (url, convex) = (server.url.clone(), adapter(&server.url, "otter|0123456789abcdef"));
     server.close().await;
     let refused = fault(convex.perform(key(1), &set(&[("A", "true")])).await);
