@@ -61,6 +61,11 @@ impl Convex<Http> {
     pub fn url(&self) -> &str {
         self.transport.url()
     }
+
+    /// What the deployment said about the age of this client, if it did so far: a newer one is needed soon, or now.
+    pub fn deprecation(&self) -> Option<&str> {
+        self.transport.deprecation.said()
+    }
 }
 
 impl<T: Transport> Convex<T> {
@@ -97,7 +102,7 @@ impl<T: Transport> Convex<T> {
             }
             Effect::FindChangeWindow { .. } => {
                 let reason = "a change window is found in the calendar, not on a deployment";
-                Outcome::Failed(Fault::new(FaultClass::Permanent, None, reason))
+                Outcome::failed(Fault::new(FaultClass::Permanent, None, reason))
             }
         }
     }

@@ -15,13 +15,14 @@ use rollout_core::{
 use serde_json::Value as Json;
 
 use crate::convex::Convex;
+use crate::error::stopped::{may_be_stopped, thrown_words};
 use crate::error::{CallError, Stakes};
 use crate::flags::{Variables, values_of};
-use crate::measure::{self, FOUND_BYTES_MAX, REASON_BYTES_MAX};
+use crate::measure::{self, REASON_BYTES_MAX};
 use crate::text::clip;
 use crate::transport::Transport;
 use crate::value::ConvexValue;
-use crate::wire::{self, Call, Ran, Thrown};
+use crate::wire::{self, Call, Ran};
 
 /// A function with the arguments it is called with. Equal questions are asked once.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -148,12 +149,12 @@ impl<T: Transport> Convex<T> {
             Ok(Ran::Threw(thrown)) => may_be_stopped(thrown),
             Ok(Ran::Returned(_)) | Err(_) => false,
         };
-        let stopped = if ends.values().any(is_suspect) { self.stopped(key).await } else { None };
+        let state = if ends.values().any(is_suspect) { self.state(key).await } else { None };
         let answers = ends.into_iter().map(|(question, end)| {
             let reason = match end {
                 Ok(Ran::Returned(value)) => return (question, Ok(value)),
                 Ok(Ran::Threw(thrown)) => {
-                    self.thrown_words(&question.path, &thrown, stopped.as_deref())
+                    thrown_words(&question.path, &thrown, state.as_deref(), &self.name)
                 }
                 Err(error) => {
                     format!("could not ask {}: {}", question.path, error.reason(&self.name))
@@ -164,40 +165,11 @@ impl<T: Transport> Convex<T> {
         answers.collect()
     }
 
-    /// The deployment's state if it is known and another one than running.
-    pub(crate) async fn stopped(&self, key: EffectKey) -> Option<String> {
+    /// What the deployment calls its own state: `running`, `paused` …; `None` when it does not say. Answers in every state.
+    pub(crate) async fn state(&self, key: EffectKey) -> Option<String> {
         match self.run(key, &Call::DeploymentState).await {
-            Ok(Ran::Returned(value)) => {
-                wire::decode_state(value).ok().filter(|state| state != RUNNING)
-            }
+            Ok(Ran::Returned(value)) => wire::decode_state(value).ok(),
             Ok(Ran::Threw(_)) | Err(_) => None,
-        }
-    }
-
-    /// Says why a function failed; `stopped` is the state of a deployment that does not run.
-    pub(crate) fn thrown_words(
-        &self,
-        path: &str,
-        thrown: &Thrown,
-        stopped: Option<&str>,
-    ) -> String {
-        let line = thrown.line.as_deref().map(|line| clip(line, LINE_BYTES_MAX));
-        match (stopped, &thrown.data, line) {
-            (Some(state), None, line) if may_be_stopped(thrown) => {
-                let said = line.map(|line| format!(" ({line})")).unwrap_or_default();
-                let name = clip(&self.name, LINE_BYTES_MAX);
-                format!(
-                    "deployment {name} is {}: it runs no functions until a person resumes it{said}",
-                    clip(state, 40)
-                )
-            }
-            (_, Some(data), _) => {
-                format!("{path} threw a ConvexError: {}", data.show(FOUND_BYTES_MAX))
-            }
-            (_, None, Some(line)) => format!("{path} failed: {line}"),
-            (_, None, None) => format!(
-                "{path} failed, and the deployment does not say why; throw a ConvexError to see it"
-            ),
         }
     }
 }
@@ -259,26 +231,8 @@ fn failed_probe(probe: &Probe, reason: &str) -> ProbeAnswer {
     }
 }
 
-/// True when a failure reads like a stopped deployment, or like nothing at all: a deployment that redacts says no more.
-pub(crate) fn may_be_stopped(thrown: &Thrown) -> bool {
-    let reads_so = |line: &String| STOPPED_WORDS.iter().any(|words| line.contains(words));
-    thrown.data.is_none() && thrown.line.as_ref().is_none_or(reads_so)
-}
-
 /// Most requests of one reading at the same time. The smallest deployment runs 16 queries at once, for its users too.
 pub(crate) const CALLS_AT_ONCE_MAX: usize = 4;
-/// The state in which functions run.
-const RUNNING: &str = "running";
-/// Longest quotation of what a function said.
-const LINE_BYTES_MAX: usize = 240;
-/// Parts of the texts with which a stopped deployment refuses to run functions (wire contract, section 6).
-const STOPPED_WORDS: [&str; 5] = [
-    "while this deployment is paused",
-    "while this deployment is suspended",
-    "exceeded the free plan limits",
-    "exceeded your spending limits",
-    "This deployment has been disabled",
-];
 
 #[cfg(test)]
 mod tests {

@@ -12,6 +12,7 @@
 //! Refuses: retries, redirects, proxies, answers beyond the deployment's own limits, keys that name no deployment.
 
 mod convex;
+mod deprecation;
 mod error;
 mod flags;
 mod functions;

@@ -14,6 +14,7 @@ use reqwest::Url;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::deprecation::Deprecation;
 use crate::error::TransportError;
 use crate::target::{CheckedTarget, ConvexError};
 use crate::wire::{Method, Request, Response};
@@ -39,6 +40,7 @@ pub struct Http {
     client: reqwest::Client,
     origin: Url,
     timeout: Duration,
+    pub(crate) deprecation: Deprecation,
 }
 
 impl Http {
@@ -67,7 +69,8 @@ impl Http {
         }
         let client =
             builder.build().map_err(|cause| ConvexError::Client { name: name(), cause })?;
-        Ok(Self { client, origin: target.origin.clone(), timeout: target.timeout })
+        let deprecation = Deprecation::new(name(), target.key.clone());
+        Ok(Self { client, origin: target.origin.clone(), timeout: target.timeout, deprecation })
     }
 
     /// The deployment's origin, without a slash at its end.
@@ -102,6 +105,7 @@ impl Transport for Http {
             builder = builder.header(name, value);
         }
         let mut response = builder.send().await.map_err(|error| self.sort(&error))?;
+        self.deprecation.heed(response.headers());
         let too_long = TransportError::TooLong { bytes_max: ANSWER_BYTES_MAX };
         if response.content_length().is_some_and(|bytes| bytes > ANSWER_BYTES_MAX as u64) {
             return Err(too_long);

@@ -148,7 +148,30 @@ pub enum Outcome {
         closes: Timestamp,
     },
     /// The effect did not end well.
-    Failed(Fault),
+    Failed {
+        /// Why, and what may be done about it.
+        fault: Fault,
+        /// How long the outside wants to be left alone. The journal has the next try's moment instead.
+        pace: Pace,
+    },
+}
+
+impl Outcome {
+    /// A failure after which the usual waits hold.
+    pub fn failed(fault: Fault) -> Self {
+        Self::Failed { fault, pace: Pace::Usual }
+    }
+}
+
+/// How soon a failed write is tried again. Readings have slower waits of their own, whatever the pace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// Nothing is known: from 2 s, doubling up to 30 s.
+    Usual,
+    /// It said that it has too much to do: from 3 s, doubling up to 16 s.
+    Overloaded,
+    /// It said that it has just been started: from 1 s, doubling up to 16 s.
+    Restarting,
 }
 
 /// A failure of the outside.

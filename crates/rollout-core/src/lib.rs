@@ -38,7 +38,7 @@ pub use cadence::{Cadence, CadenceStep};
 pub use coverage::Coverage;
 pub use criterion::{Bound, Comparison, Criterion, Limit, Unit, Verdict};
 pub use effect::{
-    Effect, Fault, FaultClass, Known, MetricQuery, Observation, Outcome, PendingEffect,
+    Effect, Fault, FaultClass, Known, MetricQuery, Observation, Outcome, Pace, PendingEffect,
     SourceQuery, WritePurpose,
 };
 pub use event::{Event, EventKind, GapCause, HoldReason, HowCompleted, RollbackCause};

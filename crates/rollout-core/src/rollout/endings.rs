@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use super::state::SlotUse;
 use super::step::Step;
 use crate::cadence::saturating_add;
-use crate::effect::{Fault, FaultClass, Outcome};
+use crate::effect::{Fault, FaultClass, Outcome, Pace};
 use crate::event::{EventKind, HoldReason};
 use crate::id::EffectKey;
 use crate::input::Rejection;
@@ -31,7 +31,7 @@ impl Step {
         {
             let reading = match outcome {
                 Outcome::Observed(reading) => reading,
-                Outcome::Failed(fault) => self.blank_reading(fault),
+                Outcome::Failed { fault, pace: _ } => self.blank_reading(fault),
                 Outcome::FlagsSet { .. }
                 | Outcome::Invoked { .. }
                 | Outcome::ChangeWindowFound { .. } => {
@@ -93,7 +93,7 @@ impl Step {
             (SlotUse::Smoke, Outcome::Invoked { value }) => {
                 self.emit(EventKind::SmokeCreated { id: value })
             }
-            (used, Outcome::Failed(fault)) => self.slot_failed(used, fault),
+            (used, Outcome::Failed { fault, pace }) => self.slot_failed(used, fault, pace),
             (
                 SlotUse::Restore
                 | SlotUse::Revert
@@ -109,10 +109,10 @@ impl Step {
         Ok(())
     }
 
-    fn slot_failed(&mut self, used: SlotUse, fault: Fault) {
+    fn slot_failed(&mut self, used: SlotUse, fault: Fault, pace: Pace) {
         let failed = self.state.slot.failed.saturating_add(1);
         let seed = self.state.id.get() ^ self.state.slot.seq.get() << 32;
-        let again = Some(saturating_add(self.now, retry::write_delay(failed, seed)));
+        let again = Some(saturating_add(self.now, retry::write_delay(failed, seed, pace)));
         let why = fault.to_string();
         let once =
             self.state.plan.smoke.as_ref().is_some_and(|test| test.repeat == SmokeRepeat::Never);

@@ -13,7 +13,7 @@ use super::state::{
     Watch,
 };
 use crate::cadence::saturating_add;
-use crate::effect::Known;
+use crate::effect::{Known, Pace};
 use crate::event::{Event, EventKind, HoldReason};
 use crate::id::{FlagName, PhaseNumber, Seq};
 use crate::measurement::{JudgedReading, ProbeState, Purpose};
@@ -285,7 +285,9 @@ impl Rollout {
             (_, _) => cadence.idle(),
         };
         let again = match purpose {
-            Purpose::Recovery if !seen => retry::write_delay(self.watch.failed, self.seed()),
+            Purpose::Recovery if !seen => {
+                retry::write_delay(self.watch.failed, self.seed(), Pace::Usual)
+            }
             _ if !seen => retry::read_delay(self.watch.failed, self.seed(), every),
             Purpose::Check if self.guards_restore(at) => every.min(super::LATE_WRITE_MAX),
             Purpose::Verification(number) => retry::read_delay(

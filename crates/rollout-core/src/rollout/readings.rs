@@ -15,7 +15,7 @@ use super::step::Step;
 use super::{GAP_INTERVALS, VERIFICATION_TRIES_MAX};
 use crate::cadence::{saturating_add, saturating_sub};
 use crate::criterion::{Criterion, Verdict};
-use crate::effect::{Fault, FaultClass};
+use crate::effect::{Fault, FaultClass, Pace};
 use crate::event::{EventKind, GapCause, HoldReason, RollbackCause};
 use crate::id::{FlagName, PhaseNumber};
 use crate::measurement::{
@@ -281,6 +281,7 @@ impl Step {
                 let delay = retry::write_delay(
                     self.state.slot.failed.saturating_add(1),
                     self.state.id.get(),
+                    Pace::Usual,
                 );
                 self.emit(EventKind::RestoreLost { retry_at: saturating_add(self.now, delay) });
             }

@@ -5,6 +5,7 @@
 mod changes;
 mod fixtures;
 mod model;
+mod pace;
 mod random;
 mod scenarios;
 mod table;

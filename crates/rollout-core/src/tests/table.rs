@@ -108,7 +108,7 @@ fn inputs(world: &World) -> Vec<(&'static str, Input)> {
     let late = crate::EffectKey { rollout: world.rollout.id(), seq: crate::Seq::FIRST };
     let key = pending.first().map_or(late, |pending| pending.key);
     let ended = |outcome| Input::EffectEnded { key, outcome };
-    let fault = |class| Outcome::Failed(Fault::new(class, None, "no"));
+    let fault = |class| Outcome::failed(Fault::new(class, None, "no"));
     let fault_of_all = Fault::new(FaultClass::Transient, None, "no");
     let blank = Reading::of(Err(fault_of_all), vec![], vec![]);
     vec![

@@ -179,7 +179,7 @@ impl World {
     }
 
     fn outcome(&mut self, effect: &Effect) -> Outcome {
-        let fault = |class, reason: &str| Outcome::Failed(Fault::new(class, None, reason));
+        let fault = |class, reason: &str| Outcome::failed(Fault::new(class, None, reason));
         match effect {
             Effect::Observe(wanted) => Outcome::Observed(self.read(wanted)),
             Effect::SetFlags { changes, .. } => match self.link {

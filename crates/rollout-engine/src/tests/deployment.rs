@@ -90,7 +90,7 @@ impl Deployment {
         let mut inner = self.lock();
         match effect {
             Effect::SetFlags { .. } if inner.refuses => {
-                Outcome::Failed(Fault::new(FaultClass::Transient, None, "down"))
+                Outcome::failed(Fault::new(FaultClass::Transient, None, "down"))
             }
             Effect::SetFlags { changes, .. } => {
                 let (already, wrote): (Vec<_>, Vec<_>) = changes

@@ -146,13 +146,13 @@ impl World {
     fn perform(&mut self, effect: &Effect) -> Outcome {
         match effect {
             Effect::Observe(observation) => match &self.down {
-                Some(fault) => Outcome::Failed(fault.clone()),
+                Some(fault) => Outcome::failed(fault.clone()),
                 None => Outcome::Observed(self.observe(observation)),
             },
             Effect::SetFlags { .. } if self.failing_writes > 0 => {
                 self.failing_writes -= 1;
                 let reason = format!("the deployment is overloaded{}", self.mean);
-                Outcome::Failed(fault(&reason))
+                Outcome::failed(fault(&reason))
             }
             Effect::SetFlags { changes, .. } => {
                 let is_same = |flag: &FlagName, value: &String| self.flags.get(flag) == Some(value);
