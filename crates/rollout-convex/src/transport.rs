@@ -50,25 +50,8 @@ impl Http {
         let strange = |_| ConvexError::KeyStrange { name: name() };
         let headers =
             HeaderMap::from_iter([(AUTHORIZATION, authorization(&target.key).map_err(strange)?)]);
-        // The first to install one wins; whoever it is, from here on there is one.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut builder = reqwest::Client::builder()
-            .default_headers(headers)
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .referer(false)
-            .http1_only()
-            .connect_timeout(CONNECT_TIMEOUT.min(target.timeout))
-            .timeout(target.timeout)
-            .pool_idle_timeout(IDLE_MAX)
-            .pool_max_idle_per_host(crate::functions::CALLS_AT_ONCE_MAX);
-        if target.origin.scheme() == "http" {
-            // No need to read the system's root certificates, nor to fail where there are none.
-            builder = builder.tls_certs_only([]);
-        }
-        let client =
-            builder.build().map_err(|cause| ConvexError::Client { name: name(), cause })?;
+        let client = client(&target.origin, headers, target.timeout)
+            .map_err(|cause| ConvexError::Client { name: name(), cause })?;
         let deprecation = Deprecation::new(name(), target.key.clone());
         Ok(Self { client, origin: target.origin.clone(), timeout: target.timeout, deprecation })
     }
@@ -76,20 +59,6 @@ impl Http {
     /// The deployment's origin, without a slash at its end.
     pub(crate) fn url(&self) -> &str {
         self.origin.as_str().trim_end_matches('/')
-    }
-
-    /// Sorts what the client says by one question: can the request have arrived?
-    fn sort(&self, error: &reqwest::Error) -> TransportError {
-        match () {
-            () if error.is_connect() && error.is_timeout() => {
-                TransportError::NotSent { cause: String::from("no connection in time") }
-            }
-            () if error.is_connect() || error.is_builder() => {
-                TransportError::NotSent { cause: cause(error) }
-            }
-            () if error.is_timeout() => TransportError::TimedOut { after: self.timeout },
-            () => TransportError::Lost { cause: cause(error) },
-        }
     }
 }
 
@@ -104,20 +73,80 @@ impl Transport for Http {
         for (name, value) in request.headers {
             builder = builder.header(name, value);
         }
-        let mut response = builder.send().await.map_err(|error| self.sort(&error))?;
-        self.deprecation.heed(response.headers());
-        let too_long = TransportError::TooLong { bytes_max: ANSWER_BYTES_MAX };
-        if response.content_length().is_some_and(|bytes| bytes > ANSWER_BYTES_MAX as u64) {
+        let (headers, response) = answer(builder, ANSWER_BYTES_MAX, self.timeout).await?;
+        self.deprecation.heed(&headers);
+        Ok(response)
+    }
+}
+
+/// A client that asks each thing once, there and nowhere else: `headers` with every request, which hold the secret.
+///
+/// # Errors
+///
+/// What the client says, as on a machine without root certificates.
+pub(crate) fn client(
+    url: &Url,
+    headers: HeaderMap,
+    timeout: Duration,
+) -> Result<reqwest::Client, reqwest::Error> {
+    // The first to install one wins; whoever it is, from here on there is one.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut builder = reqwest::Client::builder()
+        .default_headers(headers)
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .referer(false)
+        .http1_only()
+        .connect_timeout(CONNECT_TIMEOUT.min(timeout))
+        .timeout(timeout)
+        .pool_idle_timeout(IDLE_MAX)
+        .pool_max_idle_per_host(crate::functions::CALLS_AT_ONCE_MAX);
+    if url.scheme() == "http" {
+        // No need to read the system's root certificates, nor to fail where there are none.
+        builder = builder.tls_certs_only([]);
+    }
+    builder.build()
+}
+
+/// Sends a request once and reads the whole answer with its headers, of at most `bytes_max` bytes; `timeout` is what the client was given.
+///
+/// # Errors
+///
+/// [`TransportError`] when there is no whole answer; an HTTP error is an answer.
+pub(crate) async fn answer(
+    request: reqwest::RequestBuilder,
+    bytes_max: usize,
+    timeout: Duration,
+) -> Result<(HeaderMap, Response), TransportError> {
+    let sorted = |error: reqwest::Error| sort(&error, timeout);
+    let mut response = request.send().await.map_err(sorted)?;
+    let headers = std::mem::take(response.headers_mut());
+    let too_long = TransportError::TooLong { bytes_max };
+    if response.content_length().is_some_and(|bytes| bytes > bytes_max as u64) {
+        return Err(too_long);
+    }
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(sorted)? {
+        if body.len() + chunk.len() > bytes_max {
             return Err(too_long);
         }
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| self.sort(&error))? {
-            if body.len() + chunk.len() > ANSWER_BYTES_MAX {
-                return Err(too_long);
-            }
-            body.extend_from_slice(&chunk);
+        body.extend_from_slice(&chunk);
+    }
+    Ok((headers, Response { status: response.status().as_u16(), body }))
+}
+
+/// Sorts what the client says by one question: can the request have arrived?
+fn sort(error: &reqwest::Error, timeout: Duration) -> TransportError {
+    match () {
+        () if error.is_connect() && error.is_timeout() => {
+            TransportError::NotSent { cause: String::from("no connection in time") }
         }
-        Ok(Response { status: response.status().as_u16(), body })
+        () if error.is_connect() || error.is_builder() => {
+            TransportError::NotSent { cause: cause(error) }
+        }
+        () if error.is_timeout() => TransportError::TimedOut { after: timeout },
+        () => TransportError::Lost { cause: cause(error) },
     }
 }
 

@@ -316,7 +316,7 @@ const STATE_QUERY: &str = "_system/frontend/deploymentState:deploymentState";
 /// Name and version; a name without a dash is refused by the server.
 const CLIENT: &str = concat!("rolloutd-", env!("CARGO_PKG_VERSION"));
 /// Stored in the deployment's audit log.
-const USER_AGENT: &str = concat!("rolloutd/", env!("CARGO_PKG_VERSION"));
+pub(crate) const USER_AGENT: &str = concat!("rolloutd/", env!("CARGO_PKG_VERSION"));
 
 #[cfg(test)]
 mod tests {
