@@ -10,8 +10,10 @@ use std::error::Error as _;
 use std::io;
 use std::time::Duration;
 
+use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimeParser;
 use reqwest::Url;
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use reqwest::header::{AUTHORIZATION, DATE, HeaderMap, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::error::TransportError;
@@ -106,6 +108,7 @@ impl Transport for Http {
         if response.content_length().is_some_and(|bytes| bytes > ANSWER_BYTES_MAX as u64) {
             return Err(too_long);
         }
+        let date = response.headers().get(DATE).and_then(|value| moment(value.to_str().ok()?));
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| self.sort(&error))? {
             if body.len() + chunk.len() > ANSWER_BYTES_MAX {
@@ -113,7 +116,7 @@ impl Transport for Http {
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(Response { status: response.status().as_u16(), body })
+        Ok(Response { status: response.status().as_u16(), body, date })
     }
 }
 
@@ -122,6 +125,11 @@ fn authorization(key: &SecretString) -> Result<HeaderValue, reqwest::header::Inv
     let mut value = HeaderValue::from_str(&format!("Convex {}", key.expose_secret()))?;
     value.set_sensitive(true);
     Ok(value)
+}
+
+/// A moment as HTTP writes it: `Sun, 06 Nov 1994 08:49:37 GMT`.
+fn moment(text: &str) -> Option<Timestamp> {
+    DateTimeParser::new().parse_timestamp(text).ok()
 }
 
 /// The innermost cause in calm words.
