@@ -167,11 +167,13 @@ impl<'a, T: Transport> Asker<'a, T> {
     /// Asks each source once, a few at a time.
     async fn controls(&self, needs: &Needs, state: Option<&String>) -> BTreeMap<String, Control> {
         let stopped = state.map(String::as_str).filter(|state| *state != RUNNING);
-        let asked = stream::iter(&needs.sources).map(async |(name, source)| {
-            let control = self.control(source, stopped).await;
-            (name.clone(), control)
-        });
-        asked.buffer_unordered(CALLS_AT_ONCE_MAX).collect().await
+        let sources: Vec<_> =
+            needs.sources.iter().map(|(name, source)| self.named(name, source, stopped)).collect();
+        stream::iter(sources).buffer_unordered(CALLS_AT_ONCE_MAX).collect().await
+    }
+
+    async fn named(&self, name: &str, source: &Source, stopped: Option<&str>) -> (String, Control) {
+        (name.to_owned(), self.control(source, stopped).await)
     }
 
     /// Asks one source about the last quarter of an hour.
