@@ -10,8 +10,10 @@ use std::error::Error as _;
 use std::io;
 use std::time::Duration;
 
+use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimeParser;
 use reqwest::Url;
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use reqwest::header::{AUTHORIZATION, DATE, HeaderMap, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::deprecation::Deprecation;
@@ -133,7 +135,8 @@ pub(crate) async fn answer(
         }
         body.extend_from_slice(&chunk);
     }
-    Ok((headers, Response { status: response.status().as_u16(), body }))
+    let date = headers.get(DATE).and_then(|value| moment(value.to_str().ok()?));
+    Ok((headers, Response { status: response.status().as_u16(), body, date }))
 }
 
 /// Sorts what the client says by one question: can the request have arrived?
@@ -155,6 +158,11 @@ fn authorization(key: &SecretString) -> Result<HeaderValue, reqwest::header::Inv
     let mut value = HeaderValue::from_str(&format!("Convex {}", key.expose_secret()))?;
     value.set_sensitive(true);
     Ok(value)
+}
+
+/// A moment as HTTP writes it: `Sun, 06 Nov 1994 08:49:37 GMT`.
+fn moment(text: &str) -> Option<Timestamp> {
+    DateTimeParser::new().parse_timestamp(text).ok()
 }
 
 /// The innermost cause in calm words.

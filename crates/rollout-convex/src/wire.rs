@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use rollout_core::EffectKey;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
@@ -34,6 +35,14 @@ pub enum Call {
     DeploymentState,
     /// What the key may do.
     CheckKey,
+    /// The deployment's name; needs no key. Cloud may not answer.
+    InstanceName,
+    /// The server's version; needs no key. Cloud may not answer.
+    ServerVersion,
+    /// What kind of deployment it is.
+    DeploymentInfo,
+    /// All functions of the app, with their types.
+    ApiSpec,
 }
 
 /// Which spelling of the environment variable paths is used.
@@ -74,6 +83,28 @@ pub struct Response {
     pub status: u16,
     /// The whole body.
     pub body: Vec<u8>,
+    /// The server's clock in whole seconds, where it says so (header `Date`).
+    pub date: Option<Timestamp>,
+}
+
+/// What kind of deployment it is, as far as it says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeploymentKind {
+    /// `selfHosted` or `cloud`.
+    pub kind: String,
+    /// `prod`, `dev`, `preview`; only in the cloud.
+    pub deployment_type: Option<String>,
+}
+
+/// One function of the app, as it is deployed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeployedFunction {
+    /// `dir/module:function`, without `.js`.
+    pub path: String,
+    /// Its type, in the deployment's word: `Query`, `Mutation`, `Action`.
+    pub kind: String,
+    /// True when only holders of a key may call it.
+    pub is_internal: bool,
 }
 
 /// How a function ended.
@@ -150,6 +181,10 @@ pub fn encode(call: &Call, key: Option<EffectKey>) -> Request {
             (Method::Post, "/api/function", Some(body))
         }
         Call::CheckKey => (Method::Get, "/api/check_admin_key", None),
+        Call::InstanceName => (Method::Get, "/instance_name", None),
+        Call::ServerVersion => (Method::Get, "/version", None),
+        Call::DeploymentInfo => (Method::Get, "/api/v1/deployment_info", None),
+        Call::ApiSpec => (Method::Post, "/api/query", Some(system_query(FUNCTIONS_QUERY))),
     };
     let mut headers =
         vec![("convex-client", CLIENT.to_owned()), ("user-agent", USER_AGENT.to_owned())];
@@ -242,6 +277,65 @@ pub fn decode_key(response: &Response) -> Result<KeyReport, WireError> {
     Ok(KeyReport { operations, is_read_only: body.is_read_only })
 }
 
+/// Reads the answer to [`Call::InstanceName`] or [`Call::ServerVersion`]: one short line of plain text.
+///
+/// # Errors
+///
+/// [`WireError`] when it is empty, longer than 200 bytes, or a page of a proxy.
+pub fn decode_line(response: &Response) -> Result<String, WireError> {
+    let text = std::str::from_utf8(&response.body).unwrap_or_default().trim();
+    let is_line = (1..=LINE_BYTES_MAX).contains(&text.len())
+        && !text.starts_with('<')
+        && !text.chars().any(char::is_control);
+    is_line.then(|| text.to_owned()).ok_or(WireError::Unexpected("one line of text"))
+}
+
+/// Reads the answer to [`Call::DeploymentInfo`].
+///
+/// # Errors
+///
+/// [`WireError`] when it names no kind.
+pub fn decode_deployment_info(response: &Response) -> Result<DeploymentKind, WireError> {
+    let body: InfoBody = parse(response, "a description of the deployment")?;
+    Ok(DeploymentKind { kind: body.kind, deployment_type: body.deployment_type })
+}
+
+/// Reads the answer to [`Call::ApiSpec`] from the query's value, in the order of the paths. HTTP routes are left out.
+///
+/// # Errors
+///
+/// [`WireError`] when it is no list.
+pub fn decode_functions(value: ConvexValue) -> Result<Vec<DeployedFunction>, WireError> {
+    let ConvexValue::List(rows) = value else {
+        return Err(WireError::Unexpected("a list of functions"));
+    };
+    let mut functions: Vec<_> = rows.into_iter().filter_map(deployed_function).collect();
+    functions.sort_by(|one, other| one.path.cmp(&other.path));
+    Ok(functions)
+}
+
+/// The path of a function as plans and the deployment may spell it, in one spelling: no `.js`, a default export by name.
+pub fn normal_path(path: &str) -> String {
+    let (module, function) = path.split_once(':').unwrap_or((path, "default"));
+    format!("{}:{function}", module.strip_suffix(".js").unwrap_or(module))
+}
+
+fn deployed_function(row: ConvexValue) -> Option<DeployedFunction> {
+    let ConvexValue::Object(mut fields) = row else { return None };
+    let (Some(ConvexValue::Text(path)), Some(ConvexValue::Text(kind))) =
+        (fields.remove("identifier"), fields.remove("functionType"))
+    else {
+        return None;
+    };
+    let is_internal = match fields.remove("visibility") {
+        Some(ConvexValue::Object(mut visibility)) => {
+            visibility.remove("kind") == Some(ConvexValue::Text(String::from("internal")))
+        }
+        _ => false,
+    };
+    Some(DeployedFunction { path: normal_path(&path), kind, is_internal })
+}
+
 /// Reads the body of an HTTP error; never fails, because proxies answer with pages.
 pub fn decode_error(response: &Response) -> ErrorBody {
     serde_json::from_slice(&response.body).unwrap_or_default()
@@ -297,6 +391,14 @@ fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<J
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
+struct InfoBody {
+    kind: String,
+    #[serde(default)]
+    deployment_type: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct KeyBody {
     success: bool,
     #[serde(default)]
@@ -313,6 +415,10 @@ const FORMAT: &str = "convex_encoded_json";
 const VARIABLES_QUERY: &str = "_system/cli/queryEnvironmentVariables";
 /// Tells a paused deployment from a failing one.
 const STATE_QUERY: &str = "_system/frontend/deploymentState:deploymentState";
+/// All functions of the app.
+const FUNCTIONS_QUERY: &str = "_system/cli/modules:apiSpec";
+/// Longest answer that is one line: a name, a version.
+const LINE_BYTES_MAX: usize = 200;
 /// Name and version; a name without a dash is refused by the server.
 const CLIENT: &str = concat!("rolloutd-", env!("CARGO_PKG_VERSION"));
 /// Stored in the deployment's audit log.
@@ -326,7 +432,7 @@ mod tests {
     use super::*;
 
     fn ok(body: &str) -> Response {
-        Response { status: 200, body: body.as_bytes().to_vec() }
+        Response { status: 200, body: body.as_bytes().to_vec(), date: None }
     }
 
     fn ran(body: &str) -> Ran {
@@ -369,6 +475,33 @@ mod tests {
     }
 
     #[test]
+    fn functions_are_listed_in_one_spelling() {
+        let rows = json!([
+            {"identifier": "m.js:b", "functionType": "Query", "visibility": {"kind": "internal"}},
+            {"identifier": "m.js:default", "functionType": "Mutation", "visibility": {"kind": "public"}},
+            {"functionType": "HttpAction", "method": "GET", "path": "/x"},
+        ]);
+        let functions = decode_functions(ConvexValue::decode(rows).unwrap()).unwrap();
+        let shown: Vec<_> = functions
+            .iter()
+            .map(|function| (function.path.as_str(), function.kind.as_str(), function.is_internal))
+            .collect();
+        assert_eq!(shown, [("m:b", "Query", true), ("m:default", "Mutation", false)]);
+        assert!(decode_functions(ConvexValue::Null).is_err());
+        for path in ["m", "m.js", "m:default", "m.js:default"] {
+            assert_eq!(normal_path(path), "m:default");
+        }
+    }
+
+    #[test]
+    fn a_line_is_a_line() {
+        assert_eq!(decode_line(&ok("happy-otter-123\n")).unwrap(), "happy-otter-123");
+        for body in ["", "<html>", "a\nb", &"x".repeat(201)] {
+            assert!(decode_line(&ok(body)).is_err(), "{body}");
+        }
+    }
+
+    #[test]
     fn a_function_returns_or_throws() {
         assert_eq!(
             ran(r#"{"status":"success","value":5.0}"#),
@@ -389,7 +522,7 @@ mod tests {
 
     #[test]
     fn status_560_of_old_servers_is_a_function_that_failed() {
-        let old = |body: &str| Response { status: 560, body: body.as_bytes().to_vec() };
+        let old = |body: &str| Response { status: 560, body: body.as_bytes().to_vec(), date: None };
         for body in [
             r#"{"status":"error","errorMessage":"Uncaught Error: boom"}"#,
             r#"{"errorMessage":"Uncaught Error: boom"}"#,
