@@ -53,7 +53,8 @@ pub(crate) fn execute(
 ) -> Result<Outcome, ApiError> {
     let (outcome, noted) = run(deployment, now, call)?;
     if let Some(kind) = noted {
-        deployment.note_execution(now, call, kind, &outcome);
+        deployment.catch_up(now);
+        deployment.activity_mut().note(now, call, kind, &outcome);
     }
     Ok(outcome)
 }
@@ -134,7 +135,8 @@ fn run(
     Ok((outcome, noted))
 }
 
-fn refusal_while_stopped(state: RunState) -> Option<&'static str> {
+/// Why no function runs in this state.
+pub(crate) fn refusal_while_stopped(state: RunState) -> Option<&'static str> {
     match state {
         RunState::Running => None,
         RunState::Paused => Some(

@@ -21,6 +21,7 @@
 //! ```
 
 pub mod access;
+pub mod activity;
 mod calls;
 pub mod cli;
 pub mod clock;
@@ -37,10 +38,14 @@ pub mod faults;
 mod function_routes;
 pub mod functions;
 pub mod health;
+pub mod histogram;
 mod http;
+pub mod injected;
+pub mod metrics;
 pub mod records;
 pub mod scenario;
 pub mod scenario_file;
+mod scenario_traffic;
 mod socket;
 pub mod stamps;
 pub mod streams;
@@ -48,14 +53,17 @@ pub mod sync;
 mod sync_routes;
 mod system;
 pub mod tasks;
+pub mod traffic;
 pub mod value;
 pub mod wire;
 
 pub use clock::EmulatorClock;
+pub use connection::ConnectionCounts;
 pub use deployment::{Deployment, DeploymentSettings, RunState, SettingsError};
 pub use emulator::{Config, Emulator, EmulatorError};
 pub use envvars::{EnvChange, EnvVarRejected};
 pub use faults::{Fault, FaultKind};
+pub use injected::InjectedExecutions;
 pub use records::{RequestRecord, Write, WriteOrigin};
 pub use scenario::Scenario;
 pub use scenario_file::ScenarioError;
