@@ -42,6 +42,7 @@ pub mod histogram;
 mod http;
 pub mod injected;
 pub mod metrics;
+mod metrics_routes;
 pub mod records;
 pub mod scenario;
 pub mod scenario_file;

@@ -16,6 +16,7 @@ use crate::deployment::Deployment;
 use crate::env_routes;
 use crate::function_routes;
 use crate::functions::FunctionKind;
+use crate::metrics_routes::{self, MetricsRoute};
 use crate::streams::{self, StreamKind};
 use crate::sync_routes;
 
@@ -163,6 +164,7 @@ enum Route<'a> {
     Function(Endpoint<'a>),
     Sync,
     Stream(StreamKind),
+    Metrics(MetricsRoute),
 }
 
 impl<'a> Route<'a> {
@@ -183,11 +185,15 @@ impl<'a> Route<'a> {
             "/api/mutation" => Self::Function(Endpoint::Typed(FunctionKind::Mutation)),
             "/api/action" => Self::Function(Endpoint::Typed(FunctionKind::Action)),
             path if sync_routes::is_sync(path) => Self::Sync,
-            path => match StreamKind::find(path) {
-                Some(kind) => Self::Stream(kind),
-                None => Self::Function(Endpoint::Run(path.strip_prefix("/api/run/")?)),
-            },
+            path => return Self::find_by_prefix(path),
         })
+    }
+
+    fn find_by_prefix(path: &'a str) -> Option<Self> {
+        let stream = StreamKind::find(path).map(Self::Stream);
+        let metrics = || MetricsRoute::find(path).map(Self::Metrics);
+        let run = || path.strip_prefix("/api/run/").map(Endpoint::Run).map(Self::Function);
+        stream.or_else(metrics).or_else(run)
     }
 
     fn methods(self) -> &'static [&'static str] {
@@ -200,7 +206,8 @@ impl<'a> Route<'a> {
             | Self::AuditLog
             | Self::ListEnv
             | Self::Sync
-            | Self::Stream(_) => &["GET"],
+            | Self::Stream(_)
+            | Self::Metrics(_) => &["GET"],
             Self::Function(Endpoint::Typed(FunctionKind::Query)) => &["GET", "POST"],
             Self::UpdateEnv | Self::Function(_) => &["POST"],
         }
@@ -232,6 +239,7 @@ fn answer(
         Route::UpdateEnv => env_routes::update(deployment, now, request),
         Route::Function(endpoint) => function_routes::call(deployment, now, request, endpoint),
         Route::Sync => Ok(sync_routes::upgrade(request)),
+        Route::Metrics(route) => metrics_routes::answer(deployment, now, request, route),
         Route::Stream(kind) => streams::answer(deployment, now, request, kind),
     }
 }
