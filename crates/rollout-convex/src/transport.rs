@@ -8,7 +8,8 @@
 
 use std::error::Error as _;
 use std::io;
-use std::time::Duration;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
 
 use reqwest::Url;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
@@ -31,6 +32,17 @@ pub trait Transport: Send + Sync {
         &self,
         request: Request,
     ) -> impl Future<Output = Result<Response, TransportError>> + Send;
+
+    /// Time that really passed since some moment; never goes back. A simulator gives its own.
+    fn elapsed(&self) -> Duration {
+        static BEGINNING: LazyLock<Instant> = LazyLock::new(Instant::now);
+        BEGINNING.elapsed()
+    }
+
+    /// Waits that long. A simulator waits in its own time.
+    fn wait(&self, span: Duration) -> impl Future<Output = ()> + Send {
+        async move { drop(tokio::time::timeout(span, std::future::pending::<()>()).await) }
+    }
 }
 
 /// Carries requests over sockets.
@@ -76,7 +88,7 @@ impl Http {
     }
 
     /// Sorts what the client says by one question: can the request have arrived?
-    fn sort(&self, error: &reqwest::Error) -> TransportError {
+    fn sort(error: &reqwest::Error, after: Duration) -> TransportError {
         match () {
             () if error.is_connect() && error.is_timeout() => {
                 TransportError::NotSent { cause: String::from("no connection in time") }
@@ -84,7 +96,7 @@ impl Http {
             () if error.is_connect() || error.is_builder() => {
                 TransportError::NotSent { cause: cause(error) }
             }
-            () if error.is_timeout() => TransportError::TimedOut { after: self.timeout },
+            () if error.is_timeout() => TransportError::TimedOut { after },
             () => TransportError::Lost { cause: cause(error) },
         }
     }
@@ -94,6 +106,9 @@ impl Transport for Http {
     async fn send(&self, request: Request) -> Result<Response, TransportError> {
         let mut url = self.origin.clone();
         url.set_path(request.path);
+        url.set_query(Some(request.query.as_str()).filter(|query| !query.is_empty()));
+        let after = request.timeout.unwrap_or(self.timeout);
+        let sort = |error: reqwest::Error| Self::sort(&error, after);
         let mut builder = match request.method {
             Method::Get => self.client.get(url),
             Method::Post => self.client.post(url).body(request.body),
@@ -101,13 +116,16 @@ impl Transport for Http {
         for (name, value) in request.headers {
             builder = builder.header(name, value);
         }
-        let mut response = builder.send().await.map_err(|error| self.sort(&error))?;
+        if request.timeout.is_some() {
+            builder = builder.timeout(after);
+        }
+        let mut response = builder.send().await.map_err(sort)?;
         let too_long = TransportError::TooLong { bytes_max: ANSWER_BYTES_MAX };
         if response.content_length().is_some_and(|bytes| bytes > ANSWER_BYTES_MAX as u64) {
             return Err(too_long);
         }
         let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| self.sort(&error))? {
+        while let Some(chunk) = response.chunk().await.map_err(sort)? {
             if body.len() + chunk.len() > ANSWER_BYTES_MAX {
                 return Err(too_long);
             }
