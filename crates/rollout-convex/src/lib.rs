@@ -11,6 +11,7 @@
 //!
 //! Refuses: retries, redirects, proxies, answers beyond the deployment's own limits, keys that name no deployment.
 
+mod calls;
 mod convex;
 mod error;
 mod flags;
@@ -24,6 +25,7 @@ mod transport;
 mod value;
 pub mod wire;
 
+pub use calls::{Lack, Told};
 pub use convex::Convex;
 pub use error::TransportError;
 pub use key::{KeyReport, Operations};
