@@ -203,7 +203,9 @@ pub fn encode(call: &Call, key: Option<EffectKey>) -> Request {
         Call::AppMetrics { route, .. } => (Method::Get, route.path(), None),
     };
     let (query, timeout) = match call {
-        Call::StreamExecutions { cursor } => (query(&[("cursor", cursor.clone())]), Some(LONG_POLL)),
+        Call::StreamExecutions { cursor } => {
+            (query(&[("cursor", cursor.clone())]), Some(LONG_POLL))
+        }
         Call::AppMetrics { params, .. } => (query(params), None),
         Call::ListVariables(_)
         | Call::QueryVariables
@@ -462,7 +464,10 @@ mod tests {
         assert_eq!(metrics.query, "path=a%2Fb%3Ac%20d&window=%7B%22x%22%3A1%7D");
         let stream = encode(&Call::StreamExecutions { cursor: "1795334137371.4243".into() }, None);
         assert_eq!(stream.query, "cursor=1795334137371.4243");
-        assert!(stream.timeout.unwrap() > Duration::from_secs(60), "it would end before its answer");
+        assert!(
+            stream.timeout.unwrap() > Duration::from_secs(60),
+            "it would end before its answer"
+        );
     }
 
     #[test]

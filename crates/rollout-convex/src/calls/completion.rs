@@ -265,7 +265,8 @@ mod tests {
         let read = one(json!({"identifier": "m:f", "timestamp": 10, "executionTime": 2.0}));
         assert_eq!((read.executed, read.finished), (8_000_000, 10_000_000));
         assert_eq!((read.ended, read.standing), (Ended::Well, Standing::Call));
-        let answer = decoded(json!([{"identifier": "m:f"}, {"timestamp": "ten"}, 7, {"kind": "Progress"}]));
+        let answer =
+            decoded(json!([{"identifier": "m:f"}, {"timestamp": "ten"}, 7, {"kind": "Progress"}]));
         assert_eq!((answer.completions.len(), answer.unreadable), (0, 3));
     }
 

@@ -224,11 +224,19 @@ mod tests {
         let each = Latencies::Each((1..=200).map(|ms| ms * 1_000).collect());
         let told = told(Tally { calls: 200, errors: 3, latencies: each }, 20, Extent::Whole);
         for level in ["", "/functions/a~1b:f"] {
-            for (field, number) in
-                [("calls", 200.0), ("errors", 3.0), ("errorRate", 1.5), ("p50", 100.0), ("p99", 198.0)]
-            {
+            for (field, number) in [
+                ("calls", 200.0),
+                ("errors", 3.0),
+                ("errorRate", 1.5),
+                ("p50", 100.0),
+                ("p99", 198.0),
+            ] {
                 let pointer = format!("{level}/{field}");
-                assert_eq!(told.measured(&pointer, Unit::Count), Measured::Number(number), "{pointer}");
+                assert_eq!(
+                    told.measured(&pointer, Unit::Count),
+                    Measured::Number(number),
+                    "{pointer}"
+                );
             }
         }
         assert!(missing(&told, "/nope").starts_with("nothing at /nope"));
