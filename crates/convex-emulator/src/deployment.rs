@@ -6,17 +6,21 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use thiserror::Error;
 
 use crate::access::{KeyError, Keys};
+use crate::activity::Activity;
+use crate::calls;
 use crate::envvars::{EnvChange, EnvVarRejected, EnvVars};
 use crate::faults::{Fault, Faults};
 use crate::health::{Health, Progress};
+use crate::injected::InjectedExecutions;
 use crate::records::{Records, RequestRecord, Write};
 use crate::scenario::Scenario;
 use crate::stamps::{Stamp, Stamps};
 use crate::tasks::Tasks;
+use crate::traffic;
 
 /// What a deployment starts with.
 #[derive(Debug, Clone)]
@@ -72,6 +76,9 @@ pub struct Deployment {
     last_push: Stamp,
     writes: Records<Write>,
     requests: Records<RequestRecord>,
+    activity: Activity,
+    revision: u64,
+    redacts: bool,
 }
 
 impl RunState {
@@ -116,6 +123,9 @@ impl Deployment {
             last_push,
             writes: Records::default(),
             requests: Records::default(),
+            activity: Activity::start(now),
+            revision: 0,
+            redacts: false,
         })
     }
 
@@ -125,9 +135,11 @@ impl Deployment {
     ///
     /// Returns why nothing was changed.
     pub fn write(&mut self, mut write: Write, changes: &[EnvChange]) -> Result<(), EnvVarRejected> {
+        self.catch_up(write.at);
         let result = self.env.apply(changes, &mut self.stamps, write.at);
         if result.is_ok() {
             self.progress.observe(&self.env, write.at);
+            self.revision += 1;
         }
         write.applied = result.is_ok();
         self.writes.push(write);
@@ -156,11 +168,13 @@ impl Deployment {
     /// Records that code was pushed at `now`.
     pub fn push(&mut self, now: Timestamp) {
         self.last_push = self.stamps.next(now);
+        self.revision += 1;
     }
 
     /// Pauses, disables, suspends or resumes the deployment.
     pub fn set_run_state(&mut self, run_state: RunState) {
         self.run_state = run_state;
+        self.revision += 1;
     }
 
     /// Adds a fault.
@@ -247,6 +261,70 @@ impl Deployment {
     #[must_use]
     pub fn requests(&self) -> &Records<RequestRecord> {
         &self.requests
+    }
+
+    /// The text of a function error as clients see it; its reason may be withheld.
+    pub(crate) fn error_message(&self, request_id: &str, reason: &str) -> String {
+        let head = format!("[Request ID: {request_id}] Server Error");
+        if self.redacts { head } else { format!("{head}\n{reason}") }
+    }
+
+    /// Withholds the reasons of function errors from now on, or no longer.
+    pub fn set_redaction(&mut self, redacts: bool) {
+        self.redacts = redacts;
+    }
+
+    /// Lets the app's own traffic happen up to `now`; called before anything that it depends on
+    /// changes, and before anybody looks.
+    pub fn catch_up(&mut self, now: Timestamp) {
+        let refusal = calls::refusal_while_stopped(self.run_state);
+        self.activity.catch_up(&self.progress, refusal, now);
+    }
+
+    /// Logs executions at `now` that a test made up.
+    pub fn inject_executions(&mut self, now: Timestamp, injected: &[InjectedExecutions]) {
+        self.catch_up(now);
+        for executions in injected {
+            let count = self.activity.log().pushed();
+            for completion in executions.completions(now, count) {
+                self.activity.record(now, completion);
+            }
+        }
+    }
+
+    /// How long after `now` the app's own traffic goes on; `None` when it has none.
+    #[must_use]
+    pub fn next_execution_after(&self, now: Timestamp) -> Option<SignedDuration> {
+        traffic::next_after(&self.progress, now).map(|at| at.duration_since(now))
+    }
+
+    /// What ran on the deployment.
+    #[must_use]
+    pub fn activity(&self) -> &Activity {
+        &self.activity
+    }
+
+    /// What ran on the deployment, to add to it.
+    pub fn activity_mut(&mut self) -> &mut Activity {
+        &mut self.activity
+    }
+
+    /// Restarts the server process at `now`: what it held in memory is lost, and the cursors of the
+    /// streams go on `cursor_back_ms` behind the clock.
+    pub fn restart(&mut self, now: Timestamp, cursor_back_ms: f64) {
+        self.activity.restart(now, cursor_back_ms);
+    }
+
+    /// Changes with everything that a websocket or a long poll can wait for.
+    #[must_use]
+    pub(crate) fn ticks(&self) -> u64 {
+        self.revision.wrapping_add(self.activity.ticks())
+    }
+
+    /// Grows with everything that the answer of a subscribed query can depend on.
+    #[must_use]
+    pub fn revision(&self) -> u64 {
+        self.revision
     }
 
     /// Makes a request id for a request that brought none.

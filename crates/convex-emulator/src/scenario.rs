@@ -9,6 +9,7 @@ use std::path::Path;
 use jiff::SignedDuration;
 
 use crate::scenario_file::{self, ScenarioError};
+use crate::traffic::{Traffic, TrafficChange};
 use crate::value::Value;
 
 /// A whole scenario. The default one is an app that is always healthy.
@@ -24,6 +25,8 @@ pub struct Scenario {
     pub changes: Vec<Change>,
     /// When the deployment cannot be reached.
     pub outages: Vec<Outage>,
+    /// The app's own calls.
+    pub traffic: Vec<Traffic>,
     /// Tasks that do not succeed, by name.
     pub tasks: BTreeMap<String, TaskOutcome>,
 }
@@ -41,6 +44,8 @@ pub struct Change {
     pub fields: BTreeMap<String, Option<Value>>,
     /// Alerts to add.
     pub alerts: Vec<Alert>,
+    /// What becomes of the app's own calls.
+    pub traffic: Vec<TrafficChange>,
     /// A function that throws.
     pub throw: Option<Throw>,
 }
