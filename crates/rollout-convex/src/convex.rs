@@ -9,6 +9,7 @@ use std::sync::atomic::AtomicUsize;
 use rollout_core::{Effect, EffectKey, Fault, FaultClass, Outcome};
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::calls::Stream;
 use crate::error::{CallError, Stakes};
 use crate::key::{KeyIdentity, KeyReport};
 use crate::target::{self, ConvexError, Target};
@@ -43,6 +44,8 @@ pub struct Convex<T = Http> {
     pub(crate) list_route: AtomicUsize,
     /// The same for the update path.
     pub(crate) set_route: AtomicUsize,
+    /// The stream of executions.
+    pub(crate) stream: Stream,
 }
 
 impl Convex<Http> {
@@ -82,7 +85,16 @@ impl<T: Transport> Convex<T> {
             warnings: Vec::new(),
             list_route,
             set_route,
+            stream: Stream::new(),
         }
+    }
+
+    pub(crate) fn transport(&self) -> &T {
+        &self.transport
+    }
+
+    pub(crate) fn redact(&self, text: String) -> String {
+        self.redaction.apply(text)
     }
 
     /// What is allowed but should be known: a key that travels unencrypted, a key for another deployment.

@@ -12,6 +12,7 @@
 //!
 //! Refuses: retries, redirects, proxies, answers beyond the deployment's own limits, keys that name no deployment.
 
+mod calls;
 mod convex;
 mod deprecation;
 mod endpoint;
@@ -28,6 +29,7 @@ mod transport;
 mod value;
 pub mod wire;
 
+pub use calls::{Lack, Told};
 pub use convex::Convex;
 pub use endpoint::{Answer, Endpoint, EndpointCredential, EndpointError, EndpointTarget, ask_all};
 pub use error::TransportError;

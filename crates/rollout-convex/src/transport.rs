@@ -8,7 +8,8 @@
 
 use std::error::Error as _;
 use std::io;
-use std::time::Duration;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimeParser;
@@ -34,6 +35,17 @@ pub trait Transport: Send + Sync {
         &self,
         request: Request,
     ) -> impl Future<Output = Result<Response, TransportError>> + Send;
+
+    /// Time that really passed since some moment; never goes back. A simulator gives its own.
+    fn elapsed(&self) -> Duration {
+        static BEGINNING: LazyLock<Instant> = LazyLock::new(Instant::now);
+        BEGINNING.elapsed()
+    }
+
+    /// Waits that long. A simulator waits in its own time.
+    fn wait(&self, span: Duration) -> impl Future<Output = ()> + Send {
+        async move { drop(tokio::time::timeout(span, std::future::pending::<()>()).await) }
+    }
 }
 
 /// Carries requests over sockets.
@@ -68,6 +80,8 @@ impl Transport for Http {
     async fn send(&self, request: Request) -> Result<Response, TransportError> {
         let mut url = self.origin.clone();
         url.set_path(request.path);
+        url.set_query(Some(request.query.as_str()).filter(|query| !query.is_empty()));
+        let after = request.timeout.unwrap_or(self.timeout);
         let mut builder = match request.method {
             Method::Get => self.client.get(url),
             Method::Post => self.client.post(url).body(request.body),
@@ -75,7 +89,10 @@ impl Transport for Http {
         for (name, value) in request.headers {
             builder = builder.header(name, value);
         }
-        let (headers, response) = answer(builder, ANSWER_BYTES_MAX, self.timeout).await?;
+        if request.timeout.is_some() {
+            builder = builder.timeout(after);
+        }
+        let (headers, response) = answer(builder, ANSWER_BYTES_MAX, after).await?;
         self.deprecation.heed(&headers);
         Ok(response)
     }

@@ -5,6 +5,8 @@
 //! format is always `convex_encoded_json` (wire contract, section 3.4).
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use rollout_core::EffectKey;
@@ -43,6 +45,49 @@ pub enum Call {
     DeploymentInfo,
     /// All functions of the app, with their types.
     ApiSpec,
+    /// The executions that finished after a cursor. The answer waits for up to a minute until there is one.
+    StreamExecutions {
+        /// As the deployment said it; `0` = everything that it still keeps.
+        cursor: String,
+    },
+    /// Metrics that the deployment keeps of itself.
+    AppMetrics {
+        /// Which ones.
+        route: MetricRoute,
+        /// Names and values, not encoded.
+        params: Vec<(&'static str, String)>,
+    },
+}
+
+/// Which metrics of a deployment are asked for (wire contract, section 7.1.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetricRoute {
+    /// Events of one function per second.
+    UdfRate,
+    /// Share of failed calls, of the functions with failures.
+    FailurePercentageTopK,
+    /// Calls, of the functions with the most.
+    FunctionCallCountTopK,
+    /// Latencies of one function.
+    LatencyPercentiles,
+    /// Functions that run, or wait for it.
+    FunctionConcurrency,
+    /// How far scheduled functions are behind.
+    ScheduledJobLag,
+}
+
+impl MetricRoute {
+    /// Its path.
+    fn path(self) -> &'static str {
+        match self {
+            Self::UdfRate => "/api/app_metrics/udf_rate",
+            Self::FailurePercentageTopK => "/api/app_metrics/failure_percentage_top_k",
+            Self::FunctionCallCountTopK => "/api/app_metrics/function_call_count_top_k",
+            Self::LatencyPercentiles => "/api/app_metrics/latency_percentiles",
+            Self::FunctionConcurrency => "/api/app_metrics/function_concurrency",
+            Self::ScheduledJobLag => "/api/app_metrics/scheduled_job_lag",
+        }
+    }
 }
 
 /// Which spelling of the environment variable paths is used.
@@ -68,12 +113,16 @@ pub enum Method {
 pub struct Request {
     /// Its method.
     pub method: Method,
-    /// The path below the deployment's origin; no call has a query string.
+    /// The path below the deployment's origin.
     pub path: &'static str,
+    /// The query string, percent-encoded and without its `?`; empty = none.
+    pub query: String,
     /// Header names, in lower case, and values.
     pub headers: Vec<(&'static str, String)>,
     /// A JSON body, empty for `GET`.
     pub body: String,
+    /// Longest time until the whole answer is there; `None` = the transport's own.
+    pub timeout: Option<Duration>,
 }
 
 /// An answer, whatever its status.
@@ -185,12 +234,31 @@ pub fn encode(call: &Call, key: Option<EffectKey>) -> Request {
         Call::ServerVersion => (Method::Get, "/version", None),
         Call::DeploymentInfo => (Method::Get, "/api/v1/deployment_info", None),
         Call::ApiSpec => (Method::Post, "/api/query", Some(system_query(FUNCTIONS_QUERY))),
+        Call::StreamExecutions { .. } => (Method::Get, "/api/stream_udf_execution", None),
+        Call::AppMetrics { route, .. } => (Method::Get, route.path(), None),
+    };
+    let (query, timeout) = match call {
+        Call::StreamExecutions { cursor } => {
+            (query(&[("cursor", cursor.clone())]), Some(LONG_POLL))
+        }
+        Call::AppMetrics { params, .. } => (query(params), None),
+        Call::ListVariables(_)
+        | Call::InstanceName
+        | Call::ServerVersion
+        | Call::DeploymentInfo
+        | Call::ApiSpec
+        | Call::QueryVariables
+        | Call::SetVariables(..)
+        | Call::Run { .. }
+        | Call::DeploymentState
+        | Call::CheckKey => (String::new(), None),
     };
     let mut headers =
         vec![("convex-client", CLIENT.to_owned()), ("user-agent", USER_AGENT.to_owned())];
     headers.extend(key.map(|key| ("convex-request-id", key.to_string())));
     headers.extend(body.as_ref().map(|_| ("content-type", String::from("application/json"))));
-    Request { method, path, headers, body: body.map(|body| body.to_string()).unwrap_or_default() }
+    let body = body.map(|body| body.to_string()).unwrap_or_default();
+    Request { method, path, query, headers, body, timeout }
 }
 
 /// Reads the answer to [`Call::ListVariables`].
@@ -341,11 +409,28 @@ pub fn decode_error(response: &Response) -> ErrorBody {
     serde_json::from_slice(&response.body).unwrap_or_default()
 }
 
-fn parse<'a, T: Deserialize<'a>>(
+pub(crate) fn parse<'a, T: Deserialize<'a>>(
     response: &'a Response,
     expected: &'static str,
 ) -> Result<T, WireError> {
     serde_json::from_slice(&response.body).map_err(|cause| WireError::Shape { expected, cause })
+}
+
+/// A query string: everything but letters, digits and `-._~` is percent-encoded (RFC 3986).
+fn query(params: &[(&str, String)]) -> String {
+    let mut query = String::new();
+    for (name, value) in params {
+        let separator = if query.is_empty() { "" } else { "&" };
+        let _ = write!(query, "{separator}{name}=");
+        for byte in value.bytes() {
+            let _ = match byte {
+                b'-' | b'.' | b'_' | b'~' => query.write_char(char::from(byte)),
+                byte if byte.is_ascii_alphanumeric() => query.write_char(char::from(byte)),
+                byte => write!(query, "%{byte:02X}"),
+            };
+        }
+    }
+    query
 }
 
 fn system_query(path: &str) -> Json {
@@ -409,6 +494,8 @@ struct KeyBody {
 
 /// The status with which old servers say that a function failed.
 pub(crate) const FUNCTION_FAILED: u16 = 560;
+/// Longest time for an answer that the deployment may hold back for 60 s.
+pub(crate) const LONG_POLL: Duration = Duration::from_secs(75);
 /// Exact encoding of values.
 const FORMAT: &str = "convex_encoded_json";
 /// Default export of this system module: all variables. Run by `/api/query`, refused by `/api/function`.
@@ -499,6 +586,25 @@ mod tests {
         for body in ["", "<html>", "a\nb", &"x".repeat(201)] {
             assert!(decode_line(&ok(body)).is_err(), "{body}");
         }
+    }
+
+    #[test]
+    fn values_in_a_query_string_are_encoded() {
+        let metrics = encode(
+            &Call::AppMetrics {
+                route: MetricRoute::UdfRate,
+                params: vec![("path", "a/b:c d".into()), ("window", r#"{"x":1}"#.into())],
+            },
+            None,
+        );
+        assert_eq!((metrics.method, metrics.path), (Method::Get, "/api/app_metrics/udf_rate"));
+        assert_eq!(metrics.query, "path=a%2Fb%3Ac%20d&window=%7B%22x%22%3A1%7D");
+        let stream = encode(&Call::StreamExecutions { cursor: "1795334137371.4243".into() }, None);
+        assert_eq!(stream.query, "cursor=1795334137371.4243");
+        assert!(
+            stream.timeout.unwrap() > Duration::from_secs(60),
+            "it would end before its answer"
+        );
     }
 
     #[test]
