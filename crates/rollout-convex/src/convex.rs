@@ -10,6 +10,7 @@ use rollout_core::{Effect, EffectKey, Fault, FaultClass, Outcome};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::calls::Stream;
+use crate::changes::Untold;
 use crate::error::{CallError, Stakes};
 use crate::key::{KeyIdentity, KeyReport};
 use crate::target::{self, ConvexError, Target};
@@ -46,6 +47,8 @@ pub struct Convex<T = Http> {
     pub(crate) set_route: AtomicUsize,
     /// The stream of executions.
     pub(crate) stream: Stream,
+    /// What the deployment does not tell about changes.
+    pub(crate) untold: Untold,
 }
 
 impl Convex<Http> {
@@ -86,6 +89,7 @@ impl<T: Transport> Convex<T> {
             list_route,
             set_route,
             stream: Stream::new(),
+            untold: Untold::default(),
         }
     }
 

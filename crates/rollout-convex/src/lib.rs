@@ -13,6 +13,7 @@
 //! Refuses: retries, redirects, proxies, answers beyond the deployment's own limits, keys that name no deployment.
 
 mod calls;
+mod changes;
 mod convex;
 mod deprecation;
 mod endpoint;

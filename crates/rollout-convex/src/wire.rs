@@ -45,6 +45,13 @@ pub enum Call {
     DeploymentInfo,
     /// All functions of the app, with their types.
     ApiSpec,
+    /// The last push of code.
+    LastPush,
+    /// Who changed what, where the deployment keeps a log of it.
+    AuditLog {
+        /// From when on, in milliseconds since 1970.
+        from: i64,
+    },
     /// The executions that finished after a cursor. The answer waits for up to a minute until there is one.
     StreamExecutions {
         /// As the deployment said it; `0` = everything that it still keeps.
@@ -234,6 +241,8 @@ pub fn encode(call: &Call, key: Option<EffectKey>) -> Request {
         Call::ServerVersion => (Method::Get, "/version", None),
         Call::DeploymentInfo => (Method::Get, "/api/v1/deployment_info", None),
         Call::ApiSpec => (Method::Post, "/api/query", Some(system_query(FUNCTIONS_QUERY))),
+        Call::LastPush => (Method::Post, "/api/query", Some(system_query(PUSH_QUERY))),
+        Call::AuditLog { .. } => (Method::Get, "/api/v1/list_audit_log_events", None),
         Call::StreamExecutions { .. } => (Method::Get, "/api/stream_udf_execution", None),
         Call::AppMetrics { route, .. } => (Method::Get, route.path(), None),
     };
@@ -242,11 +251,15 @@ pub fn encode(call: &Call, key: Option<EffectKey>) -> Request {
             (query(&[("cursor", cursor.clone())]), Some(LONG_POLL))
         }
         Call::AppMetrics { params, .. } => (query(params), None),
+        Call::AuditLog { from } => {
+            (query(&[("from", from.to_string()), ("limit", String::from("100"))]), None)
+        }
         Call::ListVariables(_)
         | Call::InstanceName
         | Call::ServerVersion
         | Call::DeploymentInfo
         | Call::ApiSpec
+        | Call::LastPush
         | Call::QueryVariables
         | Call::SetVariables(..)
         | Call::Run { .. }
@@ -287,6 +300,78 @@ pub fn decode_queried_variables(value: ConvexValue) -> Result<BTreeMap<String, S
         }
     });
     pairs.collect::<Option<_>>().ok_or(unexpected)
+}
+
+/// One variable with the time of its last write.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct VariableRow {
+    pub(crate) name: String,
+    pub(crate) value: String,
+    pub(crate) at: Timestamp,
+}
+
+/// One entry of the audit log.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct AuditEvent {
+    /// In words: `member ada@example.com`.
+    pub(crate) actor: String,
+    pub(crate) variable: Option<String>,
+    pub(crate) at: Timestamp,
+}
+
+/// Reads the answer to [`Call::QueryVariables`] with the times of the last writes; rows without one are left out.
+pub(crate) fn decode_rows(value: ConvexValue) -> Result<Vec<VariableRow>, WireError> {
+    let ConvexValue::List(rows) = value else {
+        return Err(WireError::Unexpected("a list of environment variables"));
+    };
+    let row = |row| {
+        let ConvexValue::Object(mut fields) = row else { return None };
+        let mut text = |name: &str| match fields.remove(name) {
+            Some(ConvexValue::Text(text)) => Some(text),
+            _ => None,
+        };
+        let (name, value) = (text("name")?, text("value")?);
+        Some(VariableRow { name, value, at: created(&fields)? })
+    };
+    Ok(rows.into_iter().filter_map(row).collect())
+}
+
+/// Reads the answer to [`Call::LastPush`]; `None` = never.
+pub(crate) fn decode_push(value: ConvexValue) -> Result<Option<Timestamp>, WireError> {
+    match value {
+        ConvexValue::Null => Ok(None),
+        ConvexValue::Object(fields) => Ok(created(&fields)),
+        _ => Err(WireError::Unexpected("the last push of code")),
+    }
+}
+
+/// The time at which a row was made, in milliseconds since 1970 as the deployment has it.
+fn created(fields: &BTreeMap<String, ConvexValue>) -> Option<Timestamp> {
+    match fields.get("_creationTime") {
+        Some(ConvexValue::Number(ms)) => moment_of(*ms),
+        _ => None,
+    }
+}
+
+/// Milliseconds since 1970, with their fraction down to the microsecond: two writes in one millisecond are two.
+fn moment_of(ms: f64) -> Option<Timestamp> {
+    let micros = (ms * 1_000.0).round();
+    // Floats beyond this are no time of ours, and the cast below would cut them off.
+    (micros.abs() < 9e15).then(|| Timestamp::from_microsecond(micros as i64).ok()).flatten()
+}
+
+/// Reads the answer to [`Call::AuditLog`]. What is not told is left out; entries without a time are none.
+pub(crate) fn decode_audit(response: &Response) -> Result<Vec<AuditEvent>, WireError> {
+    let body: AuditBody = parse(response, "a page of the audit log")?;
+    let event = |item: AuditItem| {
+        let text = |name: &str| item.actor.get(name).and_then(Json::as_str);
+        let kind = text("kind").unwrap_or("somebody");
+        let who = ["email", "name", "id"].iter().find_map(|name| text(name));
+        let actor = who.map_or_else(|| kind.to_owned(), |who| format!("{kind} {who}"));
+        let variable = item.metadata.get("variable_name").and_then(Json::as_str);
+        Some(AuditEvent { actor, variable: variable.map(str::to_owned), at: moment_of(item.create_time?)? })
+    };
+    Ok(body.items.into_iter().filter_map(event).collect())
 }
 
 /// Reads the answer to [`Call::DeploymentState`] from the query's value: `running`, `paused` …
@@ -483,6 +568,22 @@ struct InfoBody {
 }
 
 #[derive(Deserialize)]
+struct AuditBody {
+    items: Vec<AuditItem>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct AuditItem {
+    #[serde(default)]
+    actor: Json,
+    #[serde(default)]
+    create_time: Option<f64>,
+    #[serde(default)]
+    metadata: Json,
+}
+
+#[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct KeyBody {
     success: bool,
@@ -496,6 +597,8 @@ struct KeyBody {
 pub(crate) const FUNCTION_FAILED: u16 = 560;
 /// Longest time for an answer that the deployment may hold back for 60 s.
 pub(crate) const LONG_POLL: Duration = Duration::from_secs(75);
+/// The last push of code, or null.
+const PUSH_QUERY: &str = "_system/frontend/deploymentEvents:lastPushEvent";
 /// Exact encoding of values.
 const FORMAT: &str = "convex_encoded_json";
 /// Default export of this system module: all variables. Run by `/api/query`, refused by `/api/function`.
