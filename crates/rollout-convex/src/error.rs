@@ -10,6 +10,8 @@
 pub(crate) mod stopped;
 mod words;
 
+pub(crate) use words::span;
+
 use std::time::Duration;
 
 use rollout_core::{Fault, FaultClass, Outcome, Pace};

@@ -63,7 +63,11 @@ impl<T: Transport> Convex<T> {
     }
 
     /// Reads all variables, with whichever spelling the server knows.
-    pub(crate) async fn list_variables(&self, key: EffectKey) -> Result<Variables, CallError> {
+    pub(crate) async fn list_variables(
+        &self,
+        key: impl Into<Option<EffectKey>>,
+    ) -> Result<Variables, CallError> {
+        let key = key.into();
         let candidates = [
             Call::ListVariables(Paths::Versioned),
             Call::ListVariables(Paths::Unversioned),
@@ -85,7 +89,12 @@ impl<T: Transport> Convex<T> {
     }
 
     /// Writes one batch. The body of a success says nothing and is not read.
-    async fn write_variables(&self, key: EffectKey, changes: Variables) -> Result<(), CallError> {
+    pub(crate) async fn write_variables(
+        &self,
+        key: impl Into<Option<EffectKey>>,
+        changes: Variables,
+    ) -> Result<(), CallError> {
+        let key = key.into();
         let candidates = [Paths::Versioned, Paths::Unversioned]
             .map(|paths| Call::SetVariables(paths, changes.clone()));
         let (route, _) = self.send_known(key, &self.set_route, &candidates).await?;
@@ -97,7 +106,7 @@ impl<T: Transport> Convex<T> {
     /// that is not known did nothing, so this repeats nothing. Answers with the candidate's index, too.
     async fn send_known(
         &self,
-        key: EffectKey,
+        key: Option<EffectKey>,
         last: &AtomicUsize,
         candidates: &[Call],
     ) -> Result<(usize, Response), CallError> {
@@ -106,7 +115,7 @@ impl<T: Transport> Convex<T> {
         for (route, call) in
             candidates.iter().enumerate().cycle().skip(first).take(candidates.len())
         {
-            match self.send(Some(key), call).await {
+            match self.send(key, call).await {
                 Err(error) if error.is_unknown_path() => unknown = unknown.or(Some(error)),
                 answer => return Ok((route, answer?)),
             }

@@ -10,6 +10,8 @@ mod clock;
 mod config;
 mod credential;
 pub mod demo;
+mod doctor;
+mod endpoints;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod place;

@@ -156,7 +156,7 @@ fn put_key(deployment: &str) -> String {
 }
 
 /// A time span in words: `20 s`, `250 ms`.
-fn span(span: Duration) -> String {
+pub(crate) fn span(span: Duration) -> String {
     match span.subsec_millis() {
         0 => format!("{} s", span.as_secs()),
         _ => format!("{} ms", span.as_millis()),

@@ -38,7 +38,7 @@ impl Transport for Simulated {
         };
         match delivery::deliver(&mut self.deployment.lock().unwrap(), self.clock.now(), &request) {
             Delivery::Respond { response, .. } => {
-                Ok(Response { status: response.status, body: response.body })
+                Ok(Response { status: response.status, body: response.body, date: None })
             }
             Delivery::FinishAfter { .. } | Delivery::Cut { .. } => {
                 Err(TransportError::Lost { cause: "cut".into() })

@@ -2,6 +2,7 @@
 //! naive model.
 #![expect(clippy::wildcard_enum_match_arm, reason = "a script picks the few events it is about")]
 
+mod changes;
 mod fixtures;
 mod model;
 mod pace;
