@@ -100,7 +100,7 @@ mod tests {
     }
 
     fn page(status: u16, body: &str) -> Page {
-        let response = crate::wire::Response { status, body: body.as_bytes().to_vec() };
+        let response = crate::wire::Response { status, body: body.as_bytes().to_vec(), date: None };
         Page::new(&response, &Secret::default())
     }
 

@@ -57,7 +57,7 @@ mod tests {
         let credential = EndpointCredential::Bearer("a/b\"c+secret".into());
         let secret = Secret::new("m", Some(&credential)).unwrap();
         let body = br#"{"a\/b\"c+secret": ["x a/b\u0022c+secret y", 1]}"#.to_vec();
-        let page = Page::new(&Response { status: 200, body }, &secret);
+        let page = Page::new(&Response { status: 200, body, date: None }, &secret);
         assert_eq!(page.body.unwrap().to_string(), r#"{"[key]":["x [key] y",1]}"#);
     }
 }

@@ -19,7 +19,8 @@ fn asked(query: &str, range: Option<(&str, &str, Reduce)>) -> PromQuery {
 }
 
 fn page(status: u16, body: &Json) -> Page {
-    let response = crate::wire::Response { status, body: body.to_string().into_bytes() };
+    let response =
+        crate::wire::Response { status, body: body.to_string().into_bytes(), date: None };
     Page::new(&response, &Secret::default())
 }
 
