@@ -13,7 +13,8 @@ use rollout_core::{Calls, Span};
 use tokio::sync::watch;
 
 use super::completion::{self, Answer};
-use super::tail::{Cause, News, Tail};
+use super::news::News;
+use super::tail::{Cause, Tail};
 use super::told::{Lack, Told};
 use crate::convex::Convex;
 use crate::error::CallError;

@@ -5,6 +5,7 @@
 
 mod completion;
 mod follow;
+mod news;
 mod samples;
 mod seen;
 mod skew;

@@ -7,7 +7,8 @@ use proptest::prelude::*;
 use rollout_core::{Calls, Extent, Measured, Span, SpanEnd, Unit};
 
 use super::completion::{Answer, Completion, Cursor, Ended, Standing};
-use super::tail::{Cause, News, Tail};
+use super::news::News;
+use super::tail::{Cause, Tail};
 use super::told::{Lack, Told};
 
 const STAY: SignedDuration = SignedDuration::from_mins(10);
