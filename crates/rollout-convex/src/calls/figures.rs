@@ -135,7 +135,7 @@ fn per_function_named(
     for name in calls.functions.iter().map(|name| function_name(name)) {
         let invocations = rate(answers, &name, RateOf::Invocations)?;
         let errors = rate(answers, &name, RateOf::Errors)?;
-        let (count, extent) = summed(&minutes, &invocations)?;
+        let (count, extent) = events(&minutes, &invocations)?;
         if extent == Extent::Part {
             functions.extent = Extent::Part;
         }
@@ -152,7 +152,7 @@ fn per_function_named(
         }
         let tally = Tally {
             calls: count.round() as u64,
-            errors: summed(&minutes, &errors)?.0.round() as u64,
+            errors: events(&minutes, &errors)?.0.round() as u64,
             latencies: latencies.map_or_else(Latencies::Unknown, Latencies::Percentiles),
         };
         functions.total.calls += tally.calls;
@@ -177,11 +177,7 @@ fn per_function_of_all(minutes: Minutes, answers: &Answers) -> Result<Functions,
     let (mut calls_of_all, mut errors_of_all) = (0.0, 0.0);
     let mut is_known = false;
     for (name, series) in &counts {
-        let Ok((count, extent)) =
-            summed(&minutes, series).map(|(count, extent)| (count / SECS, extent))
-        else {
-            continue;
-        };
+        let Ok((count, extent)) = summed(&minutes, series) else { continue };
         is_known = true;
         if extent == Extent::Part {
             functions.extent = Extent::Part;
@@ -200,7 +196,7 @@ fn per_function_of_all(minutes: Minutes, answers: &Answers) -> Result<Functions,
         return Err(no_data());
     }
     for name in failures.keys().filter(|name| *name != REST && !counts.contains_key(*name)) {
-        errors_of_all += summed(&minutes, &rate(answers, name, RateOf::Errors)?)?.0;
+        errors_of_all += events(&minutes, &rate(answers, name, RateOf::Errors)?)?.0;
     }
     let (calls, errors) = (calls_of_all.round() as u64, errors_of_all.round() as u64);
     functions.total = Tally { calls, errors, latencies: unknown() };
@@ -260,15 +256,20 @@ fn percentiles(
     Ok(greatest)
 }
 
-/// The sum of a rate over its minutes, as events; a part where a minute has no data.
+/// The events of a rate, which is per second, over its minutes.
+fn events(minutes: &Minutes, rate: &Series) -> Result<(f64, Extent), Lack> {
+    summed(minutes, rate).map(|(sum, extent)| (sum * SECS, extent))
+}
+
+/// The sum of figures over their minutes; a part where a minute has no data.
 fn summed(minutes: &Minutes, series: &Series) -> Result<(f64, Extent), Lack> {
     let counted = minutes.counted(series);
     let known = counted.iter().flatten().count();
     let sum: f64 = counted.iter().flatten().sum();
     match known {
         0 => Err(no_data()),
-        all if all == counted.len() => Ok((sum * SECS, Extent::Whole)),
-        _ => Ok((sum * SECS, Extent::Part)),
+        all if all == counted.len() => Ok((sum, Extent::Whole)),
+        _ => Ok((sum, Extent::Part)),
     }
 }
 
@@ -292,8 +293,8 @@ fn highest(minutes: &Minutes, figures: &Figures, ask: &Ask) -> Result<f64, Lack>
 fn cached(calls: &Calls, minutes: Minutes, answers: &Answers) -> Result<f64, Lack> {
     let (mut hits, mut all) = (0.0, 0.0);
     for name in calls.functions.iter().map(|name| function_name(name)) {
-        let hit = summed(&minutes, &rate(answers, &name, RateOf::CacheHits)?)?.0;
-        let missed = summed(&minutes, &rate(answers, &name, RateOf::CacheMisses)?)?.0;
+        let hit = events(&minutes, &rate(answers, &name, RateOf::CacheHits)?)?.0;
+        let missed = events(&minutes, &rate(answers, &name, RateOf::CacheMisses)?)?.0;
         (hits, all) = (hits + hit, all + hit + missed);
     }
     let few = all.round();
