@@ -11,7 +11,7 @@ use serde_json::{Value as Json, json};
 
 use crate::clock::EmulatorClock;
 use crate::connection::ConnectionCounts;
-use crate::deployment::{Deployment, RunState};
+use crate::deployment::{Deployment, DisabledBy, RunState};
 use crate::envvars::EnvChange;
 use crate::faults::{self, Fault};
 use crate::injected::InjectedExecutions;
@@ -42,6 +42,14 @@ struct RestartBody {
 #[serde(deny_unknown_fields)]
 struct StateBody {
     state: RunState,
+    #[serde(rename = "disabledBy", default)]
+    disabled_by: DisabledBy,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RedactionBody {
+    redacts: bool,
 }
 
 /// Answers a control request at `now`.
@@ -93,12 +101,17 @@ fn answer(
             let values = request.read_json::<BTreeMap<String, Option<String>>>(BODY_BYTES_MAX)?;
             let changes: Vec<EnvChange> =
                 values.into_iter().map(|(name, value)| EnvChange { name, value }).collect();
-            deployment.edit(&changes, now)?;
+            match request.query.get("by") {
+                Some(member) => deployment.edit_as(member, &changes, now)?,
+                None => deployment.edit(&changes, now)?,
+            }
             Ok(Response::empty(200))
         }
         ("POST", "state") => {
             deployment.catch_up(now);
-            deployment.set_run_state(request.read_json::<StateBody>(BODY_BYTES_MAX)?.state);
+            let body = request.read_json::<StateBody>(BODY_BYTES_MAX)?;
+            deployment.set_disabled_by(body.disabled_by);
+            deployment.set_run_state(body.state);
             Ok(Response::empty(200))
         }
         ("POST", "executions") => {
@@ -118,6 +131,19 @@ fn answer(
                 request.read_json::<RestartBody>(BODY_BYTES_MAX)?
             };
             deployment.restart(now, body.cursor_back_ms.max(0.0));
+            Ok(Response::empty(200))
+        }
+        ("POST", "audit_log") => {
+            deployment.set_audit_access(request.read_json(BODY_BYTES_MAX)?);
+            Ok(Response::empty(200))
+        }
+        ("POST", "variables") => {
+            deployment.declare(request.read_json(BODY_BYTES_MAX)?);
+            Ok(Response::empty(200))
+        }
+        ("POST", "redaction") => {
+            let body = request.read_json::<RedactionBody>(BODY_BYTES_MAX)?;
+            deployment.set_redaction(body.redacts);
             Ok(Response::empty(200))
         }
         ("POST", "push") => {

@@ -190,6 +190,26 @@ impl Emulator {
         self.shell.with(|deployment, now| deployment.edit(&[change], now))
     }
 
+    /// Changes a variable as this member of the team would, in the dashboard.
+    ///
+    /// # Errors
+    ///
+    /// Returns why nothing was changed.
+    pub fn edit_as(
+        &self,
+        member: &str,
+        name: &str,
+        value: Option<&str>,
+    ) -> Result<(), EnvVarRejected> {
+        let change = EnvChange { name: name.to_owned(), value: value.map(str::to_owned) };
+        self.shell.with(|deployment, now| deployment.edit_as(member, &[change], now))
+    }
+
+    /// Calls `act` with the deployment and emulator time, for whatever has no method of its own.
+    pub fn with<T>(&self, act: impl FnOnce(&mut Deployment, Timestamp) -> T) -> T {
+        self.shell.with(act)
+    }
+
     /// Logs executions now that a test made up.
     pub fn inject_executions(&self, injected: &[InjectedExecutions]) {
         self.shell.with(|deployment, now| deployment.inject_executions(now, injected));

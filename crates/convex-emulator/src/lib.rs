@@ -22,12 +22,16 @@
 
 pub mod access;
 pub mod activity;
+pub mod audit;
+mod batch_routes;
 mod calls;
 pub mod cli;
 pub mod clock;
 pub mod completion;
 mod connection;
 pub mod control;
+mod control_plane;
+pub mod declared;
 pub mod delivery;
 pub mod deployment;
 pub mod emulator;
@@ -42,6 +46,7 @@ pub mod histogram;
 mod http;
 pub mod injected;
 pub mod metrics;
+mod metrics_routes;
 pub mod records;
 pub mod scenario;
 pub mod scenario_file;
@@ -57,9 +62,11 @@ pub mod traffic;
 pub mod value;
 pub mod wire;
 
+pub use audit::AuditAccess;
 pub use clock::EmulatorClock;
 pub use connection::ConnectionCounts;
-pub use deployment::{Deployment, DeploymentSettings, RunState, SettingsError};
+pub use declared::{DeclaredPresence, DeclaredVariable};
+pub use deployment::{Deployment, DeploymentSettings, DisabledBy, RunState, SettingsError};
 pub use emulator::{Config, Emulator, EmulatorError};
 pub use envvars::{EnvChange, EnvVarRejected};
 pub use faults::{Fault, FaultKind};

@@ -8,6 +8,10 @@ use std::path::Path;
 
 use jiff::SignedDuration;
 
+use crate::audit::AuditAccess;
+use crate::completion::UdfType;
+use crate::declared::DeclaredVariable;
+use crate::functions::FunctionKind;
 use crate::scenario_file::{self, ScenarioError};
 use crate::traffic::{Traffic, TrafficChange};
 use crate::value::Value;
@@ -27,6 +31,12 @@ pub struct Scenario {
     pub outages: Vec<Outage>,
     /// The app's own calls.
     pub traffic: Vec<Traffic>,
+    /// Variables that the app declares.
+    pub declared: Vec<DeclaredVariable>,
+    /// Whether the deployment withholds the reasons of function errors.
+    pub redacts: bool,
+    /// Whether the deployment has an audit log.
+    pub audit_access: AuditAccess,
     /// Tasks that do not succeed, by name.
     pub tasks: BTreeMap<String, TaskOutcome>,
 }
@@ -121,6 +131,18 @@ impl Scenario {
     /// The names of the scenarios that ship with the emulator.
     pub fn builtin_names() -> impl Iterator<Item = &'static str> {
         BUILTIN.iter().map(|(name, _)| *name)
+    }
+
+    /// What kind of function `name` is, if it is one of those that are only called by traffic.
+    #[must_use]
+    pub fn kind_of_traffic(&self, name: &str) -> Option<FunctionKind> {
+        let traffic = self.traffic.iter().find(|traffic| traffic.function == name)?;
+        match traffic.udf_type {
+            UdfType::Query => Some(FunctionKind::Query),
+            UdfType::Mutation => Some(FunctionKind::Mutation),
+            UdfType::Action => Some(FunctionKind::Action),
+            UdfType::HttpAction => None,
+        }
     }
 
     /// Reads the text of a scenario file.

@@ -11,6 +11,8 @@ use serde::Deserialize;
 use thiserror::Error;
 use toml::Value as Toml;
 
+use crate::audit::AuditAccess;
+use crate::declared::DeclaredVariable;
 use crate::functions;
 use crate::health::{FIELDS, NOISY_FIELDS};
 use crate::scenario::{Alert, Change, Outage, OutageKind, Scenario, TaskOutcome, Throw};
@@ -77,6 +79,17 @@ struct FileText {
     task: Vec<TaskText>,
     #[serde(default)]
     traffic: Vec<TrafficText>,
+    #[serde(default)]
+    variable: Vec<DeclaredVariable>,
+    #[serde(default)]
+    deployment: DeploymentText,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+struct DeploymentText {
+    audit_log: bool,
+    redact: bool,
 }
 
 #[derive(Deserialize)]
@@ -169,6 +182,11 @@ pub(crate) fn parse(text: &str) -> Result<Scenario, ScenarioError> {
     }
     for (index, traffic) in file.traffic.into_iter().enumerate() {
         scenario.traffic.push(read_traffic(traffic, &format!("traffic {}", index + 1))?);
+    }
+    scenario.declared = file.variable;
+    scenario.redacts = file.deployment.redact;
+    if file.deployment.audit_log {
+        scenario.audit_access = AuditAccess::Enabled;
     }
     check_names(&mut scenario.changes, &scenario.traffic)?;
     Ok(scenario)
