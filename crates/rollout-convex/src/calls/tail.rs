@@ -39,10 +39,19 @@ pub(crate) struct Tail {
     /// Our wall clock minus the time that really passed, as of the last question about now, in microseconds.
     wall: Option<i64>,
     asked_before: Option<i64>,
-    heard: Option<Duration>,
+    heard: Option<Moment>,
     /// When the newest execution ended, by the deployment's clock.
     newest: Option<i64>,
     interests: Interests,
+}
+
+/// One moment, twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Moment {
+    /// Time that really passed since some moment: requests and silence are measured by it.
+    pub(crate) passed: Duration,
+    /// The same by the clock that spans are by, which is faster in a demonstration.
+    pub(crate) own: Duration,
 }
 
 /// How the stream is followed.
@@ -147,8 +156,8 @@ impl Tail {
         &mut self,
         asked: Cursor,
         answer: &Answer,
-        sent: Duration,
-        received: Duration,
+        sent: Moment,
+        received: Moment,
     ) -> News {
         let is_first = self.heard.is_none();
         let fresh: Vec<&Completion> =
@@ -156,7 +165,7 @@ impl Tail {
         let oldest_told = answer.completions.iter().map(|one| one.finished).min();
         let oldest_fresh = fresh.iter().map(|one| one.finished).min();
         if let Some(loss) = self.loss(asked, answer, fresh.len()) {
-            let start = oldest_told.map_or(Start::Ours(micros(sent)), Start::Theirs);
+            let start = oldest_told.map_or(Start::Ours(micros(sent.own)), Start::Theirs);
             let end = self.newest.unwrap_or(i64::MIN);
             self.seen.begin(self.readable_start(start, answer), end);
             self.say_loss(loss, answer.cursor, oldest_told, is_first);
@@ -171,9 +180,9 @@ impl Tail {
             self.newest = self.newest.max(Some(one.finished));
         }
         if let Some(newest) = fresh.iter().map(|one| one.finished).max() {
-            self.skew.learn(newest, micros(received), oldest_fresh.zip(self.asked_before));
+            self.skew.learn(newest, micros(received.own), oldest_fresh.zip(self.asked_before));
         }
-        self.asked_before = Some(micros(sent));
+        self.asked_before = Some(micros(sent.own));
         self.heard = Some(received);
         self.cursor = answer.cursor;
         self.phase = Phase::Live;
@@ -225,9 +234,9 @@ impl Tail {
     /// # Errors
     ///
     /// [`Lack::Failed`] while the stream does not answer; [`Lack::Missing`] for a time that it does not reach back to.
-    pub(crate) fn tell(&mut self, calls: &Calls, span: Span, now: Duration) -> Result<Told, Lack> {
-        let heard = self.standing_at(now)?;
-        let now_micros = micros(now);
+    pub(crate) fn tell(&mut self, calls: &Calls, span: Span, now: Moment) -> Result<Told, Lack> {
+        let heard = self.standing_at(now.passed)?;
+        let now_micros = micros(now.own);
         if span.end == SpanEnd::Now {
             self.wall = Some(span.to.as_microsecond().saturating_sub(now_micros));
         }
@@ -256,15 +265,17 @@ impl Tail {
             (Sight::Whole, _) => (Extent::Whole, looked_from),
         };
         let to = match &self.phase {
-            Phase::Failing { .. } => Timestamp::from_microsecond(wall + micros(heard)),
+            Phase::Failing { .. } => {
+                Timestamp::from_microsecond(wall.saturating_add(micros(heard.own)))
+            }
             Phase::Idle | Phase::Starting | Phase::Live => Ok(span.to),
         };
         let to = to.unwrap_or(span.to).min(span.to);
         let filter = Filter::of(calls);
         let tallies = self.samples.tallies(&filter, when);
         if span.end == SpanEnd::Now {
-            let until = self.wanted_until.unwrap_or(now);
-            self.interests.remember(calls, filter, when.ran_from, &tallies, now..until);
+            let until = self.wanted_until.unwrap_or(now.passed);
+            self.interests.remember(calls, filter, when.ran_from, &tallies, now.passed..until);
         }
         let basis = Basis { from: from.min(to), to, samples: Some(tallies.total.calls), extent };
         let cursor = Some(self.cursor.text());
@@ -272,7 +283,7 @@ impl Tail {
     }
 
     /// When the last answer came, if the stream can be relied on at `now`.
-    fn standing_at(&self, now: Duration) -> Result<Duration, Lack> {
+    fn standing_at(&self, now: Duration) -> Result<Moment, Lack> {
         let heard = match (&self.phase, self.heard) {
             (Phase::Failing { reason, cause: Cause::Refused, .. }, _)
             | (Phase::Failing { reason, .. }, None) => return Err(Lack::Failed(reason.clone())),
@@ -282,7 +293,7 @@ impl Tail {
             }
             (Phase::Live | Phase::Failing { .. }, Some(heard)) => heard,
         };
-        let silent = now.saturating_sub(heard);
+        let silent = now.saturating_sub(heard.passed);
         match &self.phase {
             Phase::Failing { reason, .. } if silent > LONG_POLL => {
                 Err(Lack::Failed(reason.clone()))
