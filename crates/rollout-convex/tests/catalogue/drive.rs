@@ -111,7 +111,7 @@ async fn reading(row: &Row) -> (Option<Fault>, String) {
     let (site, convex) = site(row, Landing::Lost).await;
     let metric = MetricQuery::of("rate", "/rate", Unit::Percent);
     let source = SourceQuery::once(
-        "s".into(),
+        "s",
         call("m:f", "{}"),
         Span::at(Timestamp::UNIX_EPOCH),
         vec![metric],
