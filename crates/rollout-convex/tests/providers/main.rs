@@ -8,6 +8,10 @@
     clippy::unwrap_used,
     reason = "functions that tests share fail a test like the tests themselves"
 )]
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a fixture names the cases that it treats differently"
+)]
 
 mod function;
 mod http;
