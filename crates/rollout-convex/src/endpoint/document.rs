@@ -100,8 +100,7 @@ mod tests {
     }
 
     fn page(status: u16, body: &str) -> Page {
-        let response = crate::wire::Response { status, body: body.as_bytes().to_vec() };
-        Page::new(&response, &Secret::default())
+        Page::new(status, body.as_bytes(), &Secret::default())
     }
 
     #[test]

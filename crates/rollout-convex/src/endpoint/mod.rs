@@ -191,7 +191,7 @@ impl Endpoint {
         let answer = transport::answer(self.client.get(url), ANSWER_BYTES_MAX, self.timeout).await;
         let status = answer.as_ref().map_or(0, |response| response.status);
         tracing::debug!(endpoint = self.name, path, status, "asked the endpoint");
-        Ok(Page::new(&answer?, &self.secret))
+        answer.map(|response| Page::new(response.status, &response.body, &self.secret))
     }
 
     fn read(&self, asking: &Asking<'_>, page: &Result<Page, TransportError>) -> Answer {

@@ -19,8 +19,7 @@ fn asked(query: &str, range: Option<(&str, &str, Reduce)>) -> PromQuery {
 }
 
 fn page(status: u16, body: &Json) -> Page {
-    let response = crate::wire::Response { status, body: body.to_string().into_bytes() };
-    Page::new(&response, &Secret::default())
+    Page::new(status, body.to_string().as_bytes(), &Secret::default())
 }
 
 fn success(kind: &str, result: Json) -> Page {
