@@ -181,7 +181,9 @@ async fn the_control_query_says_what_it_found() {
     server.answer(|_| reply(200, "{\"errorRate\": 0}"));
     let found = endpoint.control(&get("/health?t=$to"), suite::moment("10:00")).await;
     assert_eq!(found, Ok("answers with an object".into()));
+    assert_eq!(endpoint.reach().await, Ok("answers (200)".into()));
     server.answer(|_| reply(403, "{}"));
+    assert!(endpoint.reach().await.unwrap_err().contains("refused the request (403)"));
     let found = endpoint.control(&get("/health"), suite::moment("10:00")).await.unwrap_err();
     assert!(found.contains("put a valid credential into its file"), "{found}");
 }
