@@ -17,6 +17,7 @@ use crate::backup::BackupArgs;
 use crate::config::{CONFIG_PATH, Config, Surroundings};
 use crate::demo::DemoArgs;
 use crate::doctor::DoctorArgs;
+use crate::endpoints::Endpoints;
 use crate::place::Trouble;
 use crate::restore::RestoreArgs;
 use crate::serve::ServeError;
@@ -159,8 +160,10 @@ fn runtime() -> Result<Runtime, ServeError> {
 
 fn check(path: &std::path::Path, config: &Config) -> Exit {
     let conditions = Deployments::new(&config.deployments).conditions();
-    let text = summary::of(path, config, &conditions);
-    let is_well = conditions.values().all(|condition| condition.complaint.is_none());
+    let endpoints = Endpoints::new(&config.endpoints).conditions();
+    let text = summary::of(path, config, &conditions, &endpoints);
+    let mut all = conditions.values().chain(endpoints.values());
+    let is_well = all.all(|condition| condition.complaint.is_none());
     let is_said = io::stdout().write_all(text.as_bytes()).is_ok();
     if is_well && is_said { Exit::Done } else { Exit::Failed }
 }

@@ -45,10 +45,6 @@ pub(crate) struct Config {
     /// The deployments by the names that plans use.
     pub(crate) deployments: BTreeMap<String, DeploymentConfig>,
     /// Where sources beside the deployment are asked, by the names that plans use.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "`wiring` reads it once plans can name endpoints")
-    )]
     pub(crate) endpoints: BTreeMap<String, EndpointConfig>,
     /// Who may give orders.
     pub(crate) operators: Operators,

@@ -4,11 +4,6 @@
 //! file is another one. An endpoint that cannot be used keeps nothing from starting: its sources fail with the reason, which
 //! is never a breach, and answer again by themselves once the file is replaced.
 
-#![cfg_attr(
-    not(test),
-    expect(dead_code, reason = "`wiring` asks it once plans can name endpoints")
-)]
-
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -21,20 +16,12 @@ use tracing::warn;
 use crate::config::{EndpointConfig, Scheme};
 use crate::credential::{Credential, CredentialError, Stamp};
 use crate::telemetry::chain;
+use crate::wiring::Condition;
 
 /// All endpoints of the configuration.
 #[derive(Debug)]
 pub(crate) struct Endpoints {
     links: BTreeMap<String, Link>,
-}
-
-/// How an endpoint stands, for people.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct EndpointCondition {
-    /// Why it cannot be used, if so.
-    pub(crate) complaint: Option<String>,
-    /// What is allowed but should be known.
-    pub(crate) remarks: Vec<String>,
 }
 
 /// One endpoint and its client.
@@ -73,6 +60,10 @@ impl Endpoints {
     }
 
     /// Asks all of `asks`, equal questions once; the answers are in the order asked.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "`wiring` asks once plans can name endpoints")
+    )]
     pub(crate) async fn ask(&self, asks: &[(&Source, Span)]) -> Vec<Answer> {
         ask_all(asks, |name| self.find(name)).await
     }
@@ -96,8 +87,8 @@ impl Endpoints {
     }
 
     /// How each endpoint stands now, for people.
-    pub(crate) fn conditions(&self) -> BTreeMap<String, EndpointCondition> {
-        let condition = |loaded: &Loaded| EndpointCondition {
+    pub(crate) fn conditions(&self) -> BTreeMap<String, Condition> {
+        let condition = |loaded: &Loaded| Condition {
             complaint: loaded.endpoint.as_ref().err().cloned(),
             remarks: loaded.remarks.clone(),
         };
@@ -189,7 +180,7 @@ mod tests {
             Span { from: Timestamp::UNIX_EPOCH, to: Timestamp::UNIX_EPOCH, end: SpanEnd::Now };
         match endpoints.ask(&[(&source, span)]).await.remove(0) {
             Answer::Failed(words) => words,
-            other => panic!("{other:?}"),
+            answer @ (Answer::Told { .. } | Answer::Missing(_)) => panic!("{answer:?}"),
         }
     }
 

@@ -8,8 +8,13 @@ use crate::access::Operators;
 use crate::config::Config;
 use crate::wiring::Condition;
 
-/// What a configuration says, with what is wrong with its deployments.
-pub(crate) fn of(path: &Path, config: &Config, conditions: &BTreeMap<String, Condition>) -> String {
+/// What a configuration says, with what is wrong with its deployments and its endpoints.
+pub(crate) fn of(
+    path: &Path,
+    config: &Config,
+    conditions: &BTreeMap<String, Condition>,
+    endpoints: &BTreeMap<String, Condition>,
+) -> String {
     let mut text = String::new();
     let mut row = |heading: &str, words: String| {
         // Writing into a string cannot fail.
@@ -23,16 +28,33 @@ pub(crate) fn of(path: &Path, config: &Config, conditions: &BTreeMap<String, Con
     if config.deployments.is_empty() {
         row("deployments", "none yet".to_owned());
     }
-    for (index, (name, deployment)) in config.deployments.iter().enumerate() {
+    let each = config.deployments.iter();
+    let each = each.map(|(name, one)| (name.as_str(), one.url.as_str(), "the key is there"));
+    places("deployments", each, conditions, &mut row);
+    let each = config.endpoints.iter().map(|(name, one)| {
+        let words =
+            if one.credential.is_some() { "the credential is there" } else { "no credential" };
+        (name.as_str(), one.url.as_str(), words)
+    });
+    places("endpoints", each, endpoints, &mut row);
+    text
+}
+
+/// One row for each place, with what is wrong or else `words`, and one for each remark.
+fn places<'a>(
+    heading: &str,
+    each: impl Iterator<Item = (&'a str, &'a str, &'a str)>,
+    conditions: &BTreeMap<String, Condition>,
+    row: &mut impl FnMut(&str, String),
+) {
+    for (index, (name, url, words)) in each.enumerate() {
         let condition = conditions.get(name).cloned().unwrap_or_default();
-        let state = condition.complaint.unwrap_or_else(|| "the key is there".to_owned());
-        let heading = if index == 0 { "deployments" } else { "" };
-        row(heading, format!("{name}: {}, {state}", deployment.url));
+        let state = condition.complaint.unwrap_or_else(|| words.to_owned());
+        row(if index == 0 { heading } else { "" }, format!("{name}: {url}, {state}"));
         for remark in condition.remarks {
             row("", format!("  note: {remark}"));
         }
     }
-    text
 }
 
 fn operators(operators: &Operators) -> String {
@@ -47,7 +69,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::config::DeploymentConfig;
+    use crate::config::{DeploymentConfig, EndpointConfig};
 
     #[test]
     fn the_summary_says_what_is_there_and_what_is_missing() {
@@ -56,12 +78,17 @@ mod tests {
             credential: "/c/x.key".into(),
             timeout: Duration::from_secs(20),
         };
+        let endpoint = EndpointConfig {
+            url: "http://m:9090".to_owned(),
+            credential: None,
+            timeout: Duration::from_secs(10),
+        };
         let config = Config {
             state_dir: "/s".into(),
             socket: "/r/d.sock".into(),
             socket_mode: 0o660,
             credentials_dir: "/c".into(),
-            endpoints: BTreeMap::new(),
+            endpoints: BTreeMap::from([("m".to_owned(), endpoint)]),
             deployments: BTreeMap::from([
                 ("a".to_owned(), deployment("https://a")),
                 ("b".to_owned(), deployment("https://b")),
@@ -74,7 +101,7 @@ mod tests {
         };
         let risky = Condition { complaint: None, remarks: vec!["anybody may read it".to_owned()] };
         let conditions = BTreeMap::from([("a".to_owned(), risky), ("b".to_owned(), away)]);
-        let text = of(Path::new("/e/rolloutd.toml"), &config, &conditions);
+        let text = of(Path::new("/e/rolloutd.toml"), &config, &conditions, &BTreeMap::new());
         assert_eq!(
             text,
             "configuration  /e/rolloutd.toml\n\
@@ -84,7 +111,8 @@ mod tests {
              operators      whoever may open the socket\n\
              deployments    a: https://a, the key is there\n\
              \x20                note: anybody may read it\n\
-             \x20              b: https://b, there is no credential /c/b.key\n"
+             \x20              b: https://b, there is no credential /c/b.key\n\
+             endpoints      m: http://m:9090, no credential\n"
         );
     }
 }

@@ -92,7 +92,7 @@ mod tests {
     use rollout_core::{Measured, Unit};
 
     use super::super::target::Secret;
-    use super::super::tests::{moment, span};
+    use super::super::tests::{failed, moment, span};
     use super::*;
 
     fn get(path: &str) -> HttpGet {
@@ -100,8 +100,7 @@ mod tests {
     }
 
     fn page(status: u16, body: &str) -> Page {
-        let response = crate::wire::Response { status, body: body.as_bytes().to_vec(), date: None };
-        Page::new(&response, &Secret::default())
+        Page::new(status, body.as_bytes(), &Secret::default())
     }
 
     #[test]
@@ -126,10 +125,6 @@ mod tests {
     fn only_json_with_200_counts() {
         let now = span("10:00", "10:15", SpanEnd::Now);
         let read = |status, body: &str| read(&get("/h"), now, &page(status, body));
-        let failed = |answer| match answer {
-            Answer::Failed(words) => words,
-            other => panic!("{other:?}"),
-        };
         assert!(failed(read(200, " \n")).contains("empty body"));
         assert!(failed(read(200, "<html>")).contains("is not JSON"));
         assert!(failed(read(200, "{\"x\": NaN}")).contains("is not JSON"));

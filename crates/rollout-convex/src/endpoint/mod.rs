@@ -122,6 +122,20 @@ impl Endpoint {
         }
     }
 
+    /// Asks whether anybody answers at the bare URL, for an endpoint that no plan asks yet. Says what it found.
+    ///
+    /// # Errors
+    ///
+    /// Words for an operator: nobody answers, or the credential is refused.
+    pub async fn reach(&self) -> Result<String, String> {
+        match self.get(self.url.clone()).await.map(|page| page.status) {
+            Ok(status @ (401 | 403)) => Err(words::refused(&self.name, status)),
+            Ok(status) => Ok(format!("answers ({status})")),
+            Err(TransportError::TooLong { .. }) => Ok(String::from("answers")),
+            Err(error) => Err(self.no_answer(&error)),
+        }
+    }
+
     async fn control_prometheus(&self, now: Timestamp) -> Result<String, String> {
         let asked = PromQuery {
             endpoint: self.name.clone(),
@@ -192,7 +206,7 @@ impl Endpoint {
         let answer = answer.map(|(_, response)| response);
         let status = answer.as_ref().map_or(0, |response| response.status);
         tracing::debug!(endpoint = self.name, path, status, "asked the endpoint");
-        Ok(Page::new(&answer?, &self.secret))
+        answer.map(|response| Page::new(response.status, &response.body, &self.secret))
     }
 
     fn read(&self, asking: &Asking<'_>, page: &Result<Page, TransportError>) -> Answer {
@@ -218,10 +232,19 @@ impl Asking<'_> {
 }
 
 /// Asks all of `asks`, at most four requests at a time and equal ones once; the answers are in the order asked. `find`
-/// gives the endpoint of a name, or says why there is none.
+/// gives the endpoint of a name, or says why there is none. Takes a minute at most, however many are silent: what was not
+/// answered by then has failed.
 ///
 /// Cancel safety: nothing is changed, whenever the future is dropped.
 pub async fn ask_all(
+    asks: &[(&Source, Span)],
+    find: impl Fn(&str) -> Result<Arc<Endpoint>, String>,
+) -> Vec<Answer> {
+    ask_within(READING_MAX, asks, find).await
+}
+
+async fn ask_within(
+    bound: Duration,
     asks: &[(&Source, Span)],
     find: impl Fn(&str) -> Result<Arc<Endpoint>, String>,
 ) -> Vec<Answer> {
@@ -237,20 +260,27 @@ pub async fn ask_all(
     let requests: BTreeSet<_> = prepared.iter().flatten().map(request).collect();
     let endpoints: BTreeMap<_, _> =
         prepared.iter().flatten().map(|(endpoint, _)| (endpoint.name.as_str(), endpoint)).collect();
-    let pages: BTreeMap<_, _> = stream::iter(requests)
+    let mut pages = BTreeMap::new();
+    let mut asking = stream::iter(requests)
         .filter_map(|(name, url)| {
             let endpoint = endpoints.get(name).copied();
             async move { Some(((name, url), endpoint?.get(url.clone()))) }
         })
         .map(|(request, page)| async move { (request, page.await) })
         .buffer_unordered(CALLS_AT_ONCE_MAX)
-        .collect()
-        .await;
+        .boxed();
+    let all = async {
+        while let Some((request, page)) = asking.next().await {
+            pages.insert(request, page);
+        }
+    };
+    // Where time is up, the pages that are there count.
+    let _ = tokio::time::timeout(bound, all).await;
     let read = prepared.iter().map(|one| match one {
         Err(answer) => Answer::clone(answer),
         Ok(pair) => match pages.get(&request(pair)) {
             Some(page) => pair.0.read(&pair.1, page),
-            None => Answer::failed("the endpoint was not asked"),
+            None => Answer::failed(&words::not_in_time(&pair.0.name, bound)),
         },
     });
     read.collect()
@@ -300,6 +330,9 @@ impl fmt::Debug for Endpoint {
 
 /// Longest answer: a document of health is a few KiB, one series a few hundred.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
+/// Longest time for all questions of one reading together. The engine gives a reading up after three minutes, and with it
+/// the flags and whatever else was read.
+const READING_MAX: Duration = Duration::from_secs(60);
 /// How far the clock of a Prometheus server may be from ours. More, and a reading shows another time than it says.
 const CLOCK_OFF_MAX: SignedDuration = SignedDuration::from_secs(30);
 /// The range of time that a control query is about, where its path has one.

@@ -6,7 +6,6 @@
 use serde_json::Value as Json;
 
 use super::target::Secret;
-use crate::wire::Response;
 
 /// An answer.
 #[derive(Debug)]
@@ -19,15 +18,15 @@ pub(super) struct Page {
 
 impl Page {
     /// Reads an answer.
-    pub(super) fn new(response: &Response, secret: &Secret) -> Self {
-        let bytes = response.body.trim_ascii();
+    pub(super) fn new(status: u16, body: &[u8], secret: &Secret) -> Self {
+        let bytes = body.trim_ascii();
         let body = match serde_json::from_slice(bytes) {
             Ok(json) => Ok(redacted(json, secret)),
             Err(_) if bytes.is_empty() => Err(String::from("an empty body")),
             // The reader says what it expected and where, and never quotes what it found.
             Err(error) => Err(format!("something that is not JSON: {error}")),
         };
-        Self { status: response.status, body }
+        Self { status, body }
     }
 }
 
@@ -56,8 +55,8 @@ mod tests {
     fn the_credential_is_gone_however_the_body_spells_it() {
         let credential = EndpointCredential::Bearer("a/b\"c+secret".into());
         let secret = Secret::new("m", Some(&credential)).unwrap();
-        let body = br#"{"a\/b\"c+secret": ["x a/b\u0022c+secret y", 1]}"#.to_vec();
-        let page = Page::new(&Response { status: 200, body, date: None }, &secret);
+        let body = br#"{"a\/b\"c+secret": ["x a/b\u0022c+secret y", 1]}"#;
+        let page = Page::new(200, body, &secret);
         assert_eq!(page.body.unwrap().to_string(), r#"{"[key]":["x [key] y",1]}"#);
     }
 }

@@ -1,5 +1,7 @@
 //! Owns the sentences about an endpoint that did not answer as it should, for an operator and without secrets.
 
+use std::time::Duration;
+
 use crate::error::{TransportError, span};
 
 /// Why there is no whole answer.
@@ -23,14 +25,24 @@ pub(super) fn no_answer(endpoint: &str, error: &TransportError) -> String {
     }
 }
 
+/// Why there is none from an endpoint that was perhaps not even asked.
+pub(super) fn not_in_time(endpoint: &str, bound: Duration) -> String {
+    format!("endpoint {endpoint} and others did not answer within {} together", span(bound))
+}
+
+/// The credential is not enough, or there is none.
+pub(super) fn refused(endpoint: &str, status: u16) -> String {
+    format!(
+        "endpoint {endpoint} refused the request ({status}); put a valid credential into its file, or name one under \
+         [endpoints.{endpoint}]"
+    )
+}
+
 /// Why an answer with this status does not count; `None` for 200. The body is not quoted: it may be a page of a proxy.
 pub(super) fn refusal(endpoint: &str, path: &str, status: u16) -> Option<String> {
     Some(match status {
         200 => return None,
-        401 | 403 => format!(
-            "endpoint {endpoint} refused the request ({status}); put a valid credential into its file, or name one \
-             under [endpoints.{endpoint}]"
-        ),
+        401 | 403 => refused(endpoint, status),
         404 | 410 => format!("endpoint {endpoint} has nothing at {path} ({status})"),
         300..=399 => format!(
             "endpoint {endpoint} is somewhere else ({status}); redirects are not followed, correct its URL"

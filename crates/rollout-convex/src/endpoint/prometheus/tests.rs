@@ -4,7 +4,7 @@ use rollout_core::{Measured, SpanEnd, Unit};
 use serde_json::json;
 
 use super::super::target::Secret;
-use super::super::tests::{moment, span};
+use super::super::tests::{failed, missing, moment, span};
 use super::*;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -19,9 +19,7 @@ fn asked(query: &str, range: Option<(&str, &str, Reduce)>) -> PromQuery {
 }
 
 fn page(status: u16, body: &Json) -> Page {
-    let response =
-        crate::wire::Response { status, body: body.to_string().into_bytes(), date: None };
-    Page::new(&response, &Secret::default())
+    Page::new(status, body.to_string().as_bytes(), &Secret::default())
 }
 
 fn success(kind: &str, result: Json) -> Page {
@@ -48,24 +46,9 @@ fn range(reduce: Reduce, step: &str, points: &[(&str, &str)]) -> Answer {
 }
 
 fn number(answer: &Answer) -> f64 {
-    match answer.measured("", Unit::Percent) {
-        Measured::Number(number) => number,
-        other => panic!("{other:?}"),
-    }
-}
-
-fn missing(answer: Answer) -> String {
-    match answer {
-        Answer::Missing(words) => words,
-        other => panic!("{other:?}"),
-    }
-}
-
-fn failed(answer: Answer) -> String {
-    match answer {
-        Answer::Failed(words) => words,
-        other => panic!("{other:?}"),
-    }
+    let measured = answer.measured("", Unit::Percent);
+    let Measured::Number(number) = measured else { panic!("{measured:?}") };
+    number
 }
 
 #[test]
