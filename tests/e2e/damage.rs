@@ -63,8 +63,11 @@ async fn a_damaged_store_is_refused_by_name_and_the_rest_can_be_served() {
 async fn assert_refused(world: &World, stillborn: &Stillborn, at: usize) {
     let Stillborn { status, said } = stillborn;
     assert_eq!(status.code(), Some(3), "byte {at}: {said}");
+    let database = world.state_dir().join("store/db");
+    let before = fs::read(&database).unwrap();
     let verified = world.rolloutd(&["verify", "--config", &config(world)]).await;
     let verified = verified.expect_code(3);
+    assert!(fs::read(&database).unwrap() == before, "byte {at}: verify changed the database");
     if said.contains("cannot be opened, so --quarantine cannot help") {
         assert!(verified.stderr.contains("rolloutd restore --from"), "{}", verified.stderr);
         return;

@@ -1,6 +1,7 @@
 //! Owns `rolloutd verify`: every entry of every journal checked, by the daemon that holds the store or on the files.
 //!
-//! Changes no row; sled cuts its file off behind a place it cannot read, as at every opening. Ends with 0 when all is sound and with 3 when something is not; standard output is the table.
+//! Changes nothing: without a daemon it reads a copy of the files, which is gone again when it ends. Ends with 0 when all is
+//! sound and with 3 when something is not; standard output is the table.
 
 use std::fs::File;
 use std::io::BufReader;
@@ -23,20 +24,24 @@ pub(crate) struct VerifyArgs {
     /// Verify a backup instead of the store
     #[arg(long, value_name = "FILE", conflicts_with_all = ["config", "state_dir"])]
     backup: Option<PathBuf>,
+    /// Without a daemon: read the files themselves, not a copy of them. For when there is no room for a copy. Where the
+    /// database is damaged, opening it cuts off what lies behind the first bad place: copy the state directory elsewhere first
+    #[arg(long, conflicts_with = "backup")]
+    in_place: bool,
 }
 
 /// Verifies; the page for standard output and how to end.
 pub(crate) async fn run(args: &VerifyArgs, paint: Paint) -> Result<(String, Exit), Trouble> {
     let report = match &args.backup {
         Some(file) => of_backup(file)?,
-        None => of_store(&args.place.find(paint)?).await?,
+        None => of_store(&args.place.find(paint)?, args.in_place).await?,
     };
     let exit = if report.sound { Exit::Done } else { Exit::Refused };
     Ok((page(&report), exit))
 }
 
 /// The daemon first: it holds the store while it runs.
-async fn of_store(place: &Place) -> Result<VerifyReport, Trouble> {
+async fn of_store(place: &Place, in_place: bool) -> Result<VerifyReport, Trouble> {
     if let Some(socket) = &place.socket {
         match ask(socket).await {
             Ok(report) => return Ok(report),
@@ -53,9 +58,24 @@ async fn of_store(place: &Place) -> Result<VerifyReport, Trouble> {
     if store.exists() {
         check_owner(&store)?;
     }
-    let examined = tokio::task::spawn_blocking(move || SledStore::examine(&store)).await;
+    let examine = if in_place { SledStore::examine_in_place } else { SledStore::examine };
+    let examined = tokio::task::spawn_blocking(move || examine(&store)).await;
     let examined = examined.map_err(|panic| Trouble::new(Exit::Failed, chain(&panic)))?;
-    examined.map(|survey| report(&survey)).map_err(|error| trouble(place, &error))
+    examined.map(|survey| report(&survey)).map_err(|error| {
+        match error.is_disk_full() && !in_place {
+            true => without_room(place, &error),
+            false => trouble(place, &error),
+        }
+    })
+}
+
+/// There is no room for the copy that is read.
+fn without_room(place: &Place, error: &StoreError) -> Trouble {
+    let Trouble { exit, words } = trouble(place, error);
+    let advice = "\nThe files are read from a copy beside them, so that nothing is changed, and there is no room for one. Make \
+                  room, or copy the state directory to another disk and name that with --state-dir; --in-place reads the \
+                  files themselves, and opening a damaged database cuts off what lies behind the first bad place";
+    Trouble::new(exit, format!("{words}{advice}"))
 }
 
 async fn ask(socket: &Path) -> Result<VerifyReport, ClientError> {

@@ -3,7 +3,7 @@
 //! Refuses a directory that another process holds or that a later version wrote, before anything in it is changed.
 //! Files: `format` (the format as text), `lock` (held by a running daemon, with its pid), `anchor` (the witness),
 //! `witness.0` and `witness.1` (the ledger), `quarantine/` (what was moved aside), for a moment `rebuild/` and `exchange*`
-//! (see `replace.rs`), and sled's own `db`, `conf`, `snap.*` and `blobs/`.
+//! (see `replace.rs`) and `examined/` (see `copy.rs`), and sled's own `db`, `conf`, `snap.*` and `blobs/`.
 
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, Read as _, Write as _};

@@ -49,6 +49,9 @@ pub enum StoreError {
         /// What was found; not empty.
         findings: Arc<Findings>,
     },
+    /// There is no store in the directory.
+    #[error("find a store: there is none in the directory")]
+    Missing,
     /// Another process has the store open.
     #[error("open the store: {} has it open", holder(.pid))]
     Locked {
@@ -107,7 +110,7 @@ impl StoreError {
             Self::Damaged { .. } | Self::Unreadable { .. } => "RO0202",
             Self::Unsound { findings } => findings.code(),
             Self::Locked { .. } => "RO0204",
-            Self::Io { .. } => "RO0205",
+            Self::Missing | Self::Io { .. } => "RO0205",
             Self::Conflict { .. } | Self::KeyTaken { .. } | Self::Unacceptable { .. } => "RO0206",
             Self::Panicked { .. } | Self::Closed => "RO0207",
         }

@@ -12,6 +12,7 @@ mod anchor;
 pub mod backup;
 mod chain;
 pub(crate) mod codec;
+mod copy;
 mod directory;
 mod error;
 mod findings;
