@@ -11,7 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rollout_api::Exit;
-use rollout_engine::store::{OnDamage, OpenOptions, OpenReport, SledSource, SledStore, StoreError};
+use rollout_engine::store::{
+    OnDamage, OpenOptions, OpenReport, Origin, SledSource, SledStore, StoreError,
+};
 use rollout_engine::{Clock, Engine, EngineError, Handle};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -269,8 +271,15 @@ async fn open(dir: PathBuf, source: SledSource) -> Result<SledStore, ServeError>
 fn announce(dir: &Path, report: &OpenReport) {
     let OpenReport { origin, commits, live, ended, .. } = report;
     info!(dir = %dir.display(), ?origin, commits, live, ended, "opened the store");
+    if *origin == Origin::Created {
+        warn!(
+            dir = %dir.display(),
+            "there was no store here, so a new and empty one was begun. If rollouts were running, stop rolloutd now and look \
+             whether the file system of the state directory is mounted: nobody watches their flags"
+        );
+    }
     for repair in &report.repairs {
-        warn!(?repair, "the store was put right");
+        warn!("the store was put right: {repair}");
     }
     for aside in &report.quarantined {
         warn!(rollout = %aside.rollout, code = "RO0208", place = aside.place, "quarantined, so nobody watches its flags: {}", aside.why);

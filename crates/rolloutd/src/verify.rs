@@ -88,7 +88,7 @@ pub(crate) fn trouble(place: &Place, error: &StoreError) -> Trouble {
     let words = format!("failed to open the store in {dir} ({code}): {}", chain(error));
     let advice = advice(error);
     match (error, &place.socket) {
-        (StoreError::Locked { .. }, Some(socket)) => Trouble::new(
+        (StoreError::Locked { .. } | StoreError::Bereft { .. }, Some(socket)) => Trouble::new(
             Exit::Unreachable,
             format!("{words}, and nobody answers at {}", socket.display()),
         ),

@@ -60,7 +60,7 @@ impl SledStore {
     /// `RO0201` later format, `RO0202` damaged, `RO0203` entries are gone, `RO0204` in use, `RO0205` disk. All but the
     /// last leave the journal as it was; `RO0202` and `RO0203` name every damaged rollout.
     pub fn open(dir: &Path, options: OpenOptions) -> Result<(Self, OpenReport), StoreError> {
-        Self::take(Directory::claim(dir)?, options, 0)
+        Self::take(Directory::claim_for(dir, options.tenure)?, options, 0)
     }
 
     /// Whether `dir` holds a store, or what is left of one.
