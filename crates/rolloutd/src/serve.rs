@@ -138,7 +138,8 @@ impl Daemon {
         let deployments = Arc::new(Deployments::new(&config.deployments));
         let options = OpenOptions { damage, ..OpenOptions::default() };
         let source = SledSource::new(&config.store_dir(), options);
-        let store = open(config.store_dir(), source.clone()).await?;
+        let (store, origin) = open(config.store_dir(), source.clone()).await?;
+        let begun_at = (origin == Origin::Created).then(|| clock.now());
         // Setting aside is for this start alone, with a person at hand.
         let source = source.refusing_damage();
         // Before the engine performs anything: with a socket that cannot be had, nothing should have happened.
@@ -158,6 +159,7 @@ impl Daemon {
             deployments,
             operators: config.operators,
             started_at: clock.now(),
+            begun_at,
             clock,
             socket: config.socket.clone(),
             stopping: stopping.subscribe(),
@@ -169,7 +171,7 @@ impl Daemon {
         Ok(Self {
             engine: tokio::spawn(engine.run()),
             server: tokio::spawn(server.into_future()),
-            tending: tokio::spawn(systemd::tend(handle.clone(), stopping.subscribe())),
+            tending: tokio::spawn(systemd::tend(handle.clone(), origin, stopping.subscribe())),
             handle,
             stopping,
             _place: place,
@@ -259,13 +261,13 @@ impl ServeError {
     }
 }
 
-async fn open(dir: PathBuf, source: SledSource) -> Result<SledStore, ServeError> {
+async fn open(dir: PathBuf, source: SledSource) -> Result<(SledStore, Origin), ServeError> {
     let opened = tokio::task::spawn_blocking(move || source.open_now());
     let opened = opened.await.map_err(|source| ServeError::Panicked { source })?;
     let (store, report) =
         opened.map_err(|source| ServeError::Store { dir: dir.clone(), source })?;
     announce(&dir, &report);
-    Ok(store)
+    Ok((store, report.origin))
 }
 
 fn announce(dir: &Path, report: &OpenReport) {
@@ -274,7 +276,7 @@ fn announce(dir: &Path, report: &OpenReport) {
     if *origin == Origin::Created {
         warn!(
             dir = %dir.display(),
-            "there was no store here, so a new and empty one was begun. If rollouts were running, stop rolloutd now and look \
+            "there was no store there, so a new and empty one was begun. If rollouts were running, stop rolloutd now and look \
              whether the file system of the state directory is mounted: nobody watches their flags"
         );
     }

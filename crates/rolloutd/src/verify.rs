@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use rollout_api::client::{Client, ClientError};
 use rollout_api::{Exit, QuarantinedView, VerifiedRollout, VerifyReport};
-use rollout_engine::store::{SledStore, Standing, StoreError, Survey, Surveyed, backup};
+use rollout_engine::store::{SledStore, Standing, StoreError, Survey, Surveyed, Unsettled, backup};
 
 use crate::cli::Paint;
 use crate::place::{Place, PlaceArgs, Trouble, check_owner, exit_of};
@@ -88,6 +88,13 @@ pub(crate) fn trouble(place: &Place, error: &StoreError) -> Trouble {
     let words = format!("failed to open the store in {dir} ({code}): {}", chain(error));
     let advice = advice(error);
     match (error, &place.socket) {
+        (StoreError::Missing, None) => {
+            Trouble::new(Exit::Usage, format!("there is no store in {dir}"))
+        }
+        (StoreError::Missing, Some(socket)) => Trouble::new(
+            Exit::Usage,
+            format!("there is no store in {dir}, and nobody answers at {}", socket.display()),
+        ),
         (StoreError::Locked { .. } | StoreError::Bereft { .. }, Some(socket)) => Trouble::new(
             Exit::Unreachable,
             format!("{words}, and nobody answers at {}", socket.display()),
@@ -140,11 +147,7 @@ pub(crate) fn report(survey: &Survey) -> VerifyReport {
         let finding = findings.of(surveyed.rollout);
         // A journal that lost its end may look live; the witness knows better.
         let standing = finding.and_then(|finding| finding.standing).or(surveyed.standing);
-        let state = match standing {
-            Some(Standing::Live) => "live",
-            Some(Standing::Ended) => "ended",
-            None => "unknown",
-        };
+        let state = state(standing, surveyed.unsettled);
         VerifiedRollout {
             id: surveyed.rollout.to_string(),
             entries: surveyed.entries,
@@ -165,6 +168,17 @@ pub(crate) fn report(survey: &Survey) -> VerifyReport {
         quarantined: quarantined.collect(),
         keys: survey.keys,
         problems: loss.chain(findings.rows.iter().cloned()).collect(),
+    }
+}
+
+/// How a rollout stands, in words.
+fn state(standing: Option<Standing>, unsettled: Option<Unsettled>) -> &'static str {
+    match (standing, unsettled) {
+        (Some(Standing::Live), None) => "live",
+        (Some(Standing::Live), Some(Unsettled::Incident)) => "ended, incident open",
+        (Some(Standing::Live), Some(Unsettled::Flags)) => "ended, flags watched",
+        (Some(Standing::Ended), _) => "ended",
+        (None, _) => "unknown",
     }
 }
 
@@ -222,7 +236,9 @@ mod tests {
             rollout: id(number),
             entries,
             standing: Some(Standing::Live),
+            unsettled: None,
         };
+        let aborted = Surveyed { unsettled: Some(Unsettled::Incident), ..surveyed(3, 40) };
         let finding = Finding {
             rollout: id(12),
             seq: 7,
@@ -235,16 +251,17 @@ mod tests {
             ..Findings::default()
         };
         let survey = Survey {
-            rollouts: vec![surveyed(1, 228), surveyed(12, 9)],
+            rollouts: vec![surveyed(1, 228), aborted, surveyed(12, 9)],
             keys: 2,
             findings,
             ..Survey::default()
         };
         let page = page(&report(&survey));
-        let expected = "ROLLOUT  ENTRIES  STATE  VERDICT\n\
-                        r1           228  live   sound\n\
-                        r12            9  live   DAMAGED from entry 7 on: the checksum does not fit the bytes at this place\n\
-                        2 rollouts, 237 entries, 2 idempotency keys: 1 of 2 rollouts damaged\n\
+        let expected = "ROLLOUT  ENTRIES  STATE                 VERDICT\n\
+                        r1           228  live                  sound\n\
+                        r3            40  ended, incident open  sound\n\
+                        r12            9  live                  DAMAGED from entry 7 on: the checksum does not fit the bytes at this place\n\
+                        3 rollouts, 277 entries, 2 idempotency keys: 1 of 3 rollouts damaged\n\
                         also: the store went back in time, it ends at commit 3 although commit 4 was acknowledged\n";
         assert_eq!(page, expected);
     }

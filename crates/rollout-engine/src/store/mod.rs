@@ -39,7 +39,7 @@ use rollout_core::{RolloutId, Seq};
 pub use self::codec::{CodecError, RECORD_BYTES_MAX, decode, encode};
 pub use self::directory::Repair;
 pub use self::error::{Damage, StoreError};
-pub use self::findings::{Finding, Findings, Loss, Survey, Surveyed};
+pub use self::findings::{Finding, Findings, Loss, Survey, Surveyed, Unsettled};
 pub use self::online::{BackupStream, Inventory, survey};
 pub use self::opening::{OnDamage, OpenOptions, OpenReport, Origin, Tenure};
 pub use self::reserve::{RESERVE_BYTES, SledSource};
