@@ -74,22 +74,6 @@ async fn what_is_not_meant_is_refused_and_changes_nothing() {
     assert!(again.stderr.contains("--force"), "{}", again.stderr);
     world.rolloutd(&[&backup[..], &["--force"]].concat()).await.expect_code(0);
     assert!(!Path::new(&format!("{file}.part")).exists());
-    let (dir, link) = (world.dir().display().to_string(), world.dir().join("link"));
-    symlink(&file, &link).unwrap();
-    let socket = world.socket().display().to_string();
-    let link = link.display().to_string();
-    for (what, words) in [
-        ("/dev/null", "is a device"),
-        (&dir, "is a directory; name a file in it"),
-        (&link, "is a symbolic link"),
-        (&socket, "is no plain file"),
-    ] {
-        let refused =
-            world.rolloutd(&["backup", "--config", &config, "--to", what, "--force"]).await;
-        let refused = refused.expect_code(2);
-        assert!(refused.stderr.contains(words), "{what}: {}", refused.stderr);
-    }
-    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
 
     // A second daemon, and a restore, while the first one holds the directory.
     let pid = world.daemon().pid().unwrap();
@@ -147,6 +131,29 @@ async fn what_is_not_meant_is_refused_and_changes_nothing() {
     assert!(world.state_dir().join("store.before-restore-1/db").exists());
     world.restart().await;
     assert_eq!(world.client().get(&run.id).await.unwrap().summary.id, run.id);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_but_a_plain_file_is_written_over() {
+    let world = World::start(PROGRAMS, Setting::default()).await;
+    let (config, file) = (config(&world), world.dir().join("a.backup").display().to_string());
+    world.rolloutd(&["backup", "--config", &config, "--to", &file]).await.expect_code(0);
+    let (dir, link) = (world.dir().display().to_string(), world.dir().join("link"));
+    symlink(&file, &link).unwrap();
+    let socket = world.socket().display().to_string();
+    let link = link.display().to_string();
+    for (what, words) in [
+        ("/dev/null", "is a device"),
+        (&dir, "is a directory; name a file in it"),
+        (&link, "is a symbolic link"),
+        (&socket, "is no plain file"),
+    ] {
+        let refused =
+            world.rolloutd(&["backup", "--config", &config, "--to", what, "--force"]).await;
+        let refused = refused.expect_code(2);
+        assert!(refused.stderr.contains(words), "{what}: {}", refused.stderr);
+    }
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
 }
 
 /// An empty directory, as a missing mount leaves it, must never take the place of a good backup.
