@@ -74,7 +74,7 @@ fn without_room(place: &Place, error: &StoreError) -> Trouble {
     let Trouble { exit, words } = trouble(place, error);
     let advice = "\nThe files are read from a copy beside them, so that nothing is changed, and there is no room for one. Make \
                   room, or copy the state directory to another disk and name that with --state-dir; --in-place reads the \
-                  files themselves, and opening a damaged database cuts off what lies behind the first bad place";
+                  files themselves, for which 4 MiB are enough, and opening a damaged database cuts off what lies behind the first bad place";
     Trouble::new(exit, format!("{words}{advice}"))
 }
 
