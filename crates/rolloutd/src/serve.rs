@@ -124,7 +124,7 @@ impl Daemon {
         Self::start_over(config, OnDamage::Refuse, clock).await
     }
 
-    /// As [`Daemon::start`], and says what is to be done about a damaged store.
+    /// As `Daemon::start`, and says what is to be done about a damaged store.
     ///
     /// # Errors
     ///

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use rollout_core::{
     Actor, Command, EventKind, Hold, HoldReason, Order, RollbackScope, Rollout, RolloutId, Stage,
-    Status,
+    Status, Verb,
 };
 use tokio::task::JoinHandle;
 
