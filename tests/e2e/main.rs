@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "all of this is a test; a panic is how it fails")]
 
 mod backup;
+mod backup_dark;
 mod bad_input;
 mod breach;
 mod cli;
