@@ -62,7 +62,34 @@ async fn a_deployment_that_is_well_is_one_calm_table() {
     let looked = world.ctl(&["doctor", "plan.toml"]).await.expect_code(0);
     let page = steady(&looked.stdout, &world);
     assert!(page.lines().all(|line| line.chars().count() <= 80), "{page}");
-    insta::assert_snapshot!(page, @"");
+    insta::assert_snapshot!(page, @r"
+    rolloutd
+      ok       version      0.1.0
+      ok       store        everything is recorded
+      ok       rollouts     0 live, 0 of them held, 0 ended; each live one waits for
+                            something that will come
+
+    deployment production (URL)
+      ok       reach        happy-otter-123 (self-hosted) answers in N ms
+      ok       url          the key names happy-otter-123, as the deployment does
+      ok       key          it is an admin key, and taken
+      ok       permissions  the key permits ViewEnvironmentVariables,
+                            WriteEnvironmentVariables, RunInternalQueries, ViewData
+      ok       state        running
+      ok       clock        agrees with this machine's, to the second
+      ok       function     monitoring/dashboard:checkAlerts is an internal query
+      ok       function     monitoring/dashboard:getFeatureFlags is an internal
+                            query
+      ok       function     monitoring/dashboard:getSystemHealth is an internal
+                            query
+      ok       flag         ENABLE_ONE is `false`, its safe value
+      ok       health       alerts: Alert Count 0
+      ok       health       health: Health Status healthy, Stuck Workflows 0, Stuck
+                            Messages 0, Error Rate 0.3 %, Completion Rate 99.7 %,
+                            Response Time 820 ms
+
+    15 of 15 checks are well
+    ");
     assert!(world.emulator.writes().is_empty());
 
     let json = world.ctl(&["doctor", "--output", "json"]).await.expect_code(0);
