@@ -228,12 +228,13 @@ async fn without_a_daemon_rolloutd_looks_itself() {
     assert!(after.stdout.contains("0 rollouts, 0 entries, all sound"), "{}", after.stdout);
 
     std::fs::remove_dir_all(world.state_dir()).unwrap();
-    let gone = world.rolloutd(&args).await.expect_code(3);
-    assert!(
-        gone.stdout.contains("does not exist") && gone.stdout.contains("->"),
-        "{}",
-        gone.stdout
-    );
+    let empty = world.rolloutd(&args).await.expect_code(0);
+    assert!(empty.stdout.contains("none yet in"), "{}", empty.stdout);
+    assert!(!world.state_dir().exists(), "looking made something");
+    world.write("state", "a file in its place");
+    let taken = world.rolloutd(&args).await.expect_code(3);
+    let words = taken.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains("is no directory -> name a directory"), "{}", taken.stdout);
     world.write("bad.toml", "name = ");
     world.rolloutd(&["doctor", "--config", &config, "--plan", "bad.toml"]).await.expect_code(3);
     world.rolloutd(&["doctor", "--config", "nowhere.toml"]).await.expect_code(2);
