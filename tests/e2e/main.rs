@@ -14,6 +14,7 @@ mod faults;
 mod init;
 mod kill_and_resume;
 mod outage;
+mod stopped;
 mod strange_health;
 
 use rollout_e2e::Programs;

@@ -9,6 +9,8 @@ use std::sync::atomic::AtomicUsize;
 use rollout_core::{Effect, EffectKey, Fault, FaultClass, Outcome};
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::calls::Stream;
+use crate::changes::Untold;
 use crate::error::{CallError, Stakes};
 use crate::key::{KeyIdentity, KeyReport};
 use crate::target::{self, ConvexError, Target};
@@ -43,6 +45,10 @@ pub struct Convex<T = Http> {
     pub(crate) list_route: AtomicUsize,
     /// The same for the update path.
     pub(crate) set_route: AtomicUsize,
+    /// The stream of executions.
+    pub(crate) stream: Stream,
+    /// What the deployment does not tell about changes.
+    pub(crate) untold: Untold,
 }
 
 impl Convex<Http> {
@@ -63,6 +69,11 @@ impl Convex<Http> {
     pub fn url(&self) -> &str {
         self.transport.url()
     }
+
+    /// What the deployment said about the age of this client, if it did so far: a newer one is needed soon, or now.
+    pub fn deprecation(&self) -> Option<&str> {
+        self.transport.deprecation.said()
+    }
 }
 
 impl<T: Transport> Convex<T> {
@@ -77,7 +88,17 @@ impl<T: Transport> Convex<T> {
             warnings: Vec::new(),
             list_route,
             set_route,
+            stream: Stream::new(),
+            untold: Untold::default(),
         }
+    }
+
+    pub(crate) fn transport(&self) -> &T {
+        &self.transport
+    }
+
+    pub(crate) fn redact(&self, text: String) -> String {
+        self.redaction.apply(text)
     }
 
     /// What is allowed but should be known: a key that travels unencrypted, a key for another deployment.
@@ -100,7 +121,7 @@ impl<T: Transport> Convex<T> {
             }
             Effect::FindChangeWindow { .. } => {
                 let reason = "a change window is found in the calendar, not on a deployment";
-                Outcome::Failed(Fault::new(FaultClass::Permanent, None, reason))
+                Outcome::failed(Fault::new(FaultClass::Permanent, None, reason))
             }
         }
     }

@@ -7,11 +7,16 @@
 //! * [`Convex`] performs effects on one deployment; [`Target`] says which.
 //! * [`wire`] is the pure half: calls to requests, responses to replies. A simulator implements [`Transport`] and uses
 //!   [`Convex::over`], so that everything but the sockets is the real thing.
+//! * [`Endpoint`] asks the web servers and Prometheus servers that know what Convex does not.
 //! * [`KeyReport`] says what the key may do, before a rollout needs it; [`Convex::preflight`] says everything else.
 //!
 //! Refuses: retries, redirects, proxies, answers beyond the deployment's own limits, keys that name no deployment.
 
+mod calls;
+mod changes;
 mod convex;
+mod deprecation;
+mod endpoint;
 mod error;
 mod flags;
 mod functions;
@@ -25,7 +30,9 @@ mod transport;
 mod value;
 pub mod wire;
 
+pub use calls::{Lack, Told};
 pub use convex::Convex;
+pub use endpoint::{Answer, Endpoint, EndpointCredential, EndpointError, EndpointTarget, ask_all};
 pub use error::TransportError;
 pub use key::{KeyReport, Operations};
 pub use preflight::{Bar, Finding, Needs, Role, Standing, Survey, Wanted};

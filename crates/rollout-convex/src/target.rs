@@ -208,7 +208,7 @@ fn deployment_in(key: &str) -> Option<&str> {
     Some(left.split_once(':').map_or(left, |(_, rest)| rest))
 }
 
-fn is_loopback(host: &str) -> bool {
+pub(crate) fn is_loopback(host: &str) -> bool {
     let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
     host == "localhost"
         || host.ends_with(".localhost")

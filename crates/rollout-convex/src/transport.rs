@@ -8,7 +8,8 @@
 
 use std::error::Error as _;
 use std::io;
-use std::time::Duration;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimeParser;
@@ -16,6 +17,7 @@ use reqwest::Url;
 use reqwest::header::{AUTHORIZATION, DATE, HeaderMap, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::deprecation::Deprecation;
 use crate::error::TransportError;
 use crate::target::{CheckedTarget, ConvexError};
 use crate::wire::{Method, Request, Response};
@@ -33,6 +35,17 @@ pub trait Transport: Send + Sync {
         &self,
         request: Request,
     ) -> impl Future<Output = Result<Response, TransportError>> + Send;
+
+    /// Time that really passed since some moment; never goes back. A simulator gives its own.
+    fn elapsed(&self) -> Duration {
+        static BEGINNING: LazyLock<Instant> = LazyLock::new(Instant::now);
+        BEGINNING.elapsed()
+    }
+
+    /// Waits that long. A simulator waits in its own time.
+    fn wait(&self, span: Duration) -> impl Future<Output = ()> + Send {
+        async move { drop(tokio::time::timeout(span, std::future::pending::<()>()).await) }
+    }
 }
 
 /// Carries requests over sockets.
@@ -41,6 +54,7 @@ pub struct Http {
     client: reqwest::Client,
     origin: Url,
     timeout: Duration,
+    pub(crate) deprecation: Deprecation,
 }
 
 impl Http {
@@ -50,45 +64,15 @@ impl Http {
         let strange = |_| ConvexError::KeyStrange { name: name() };
         let headers =
             HeaderMap::from_iter([(AUTHORIZATION, authorization(&target.key).map_err(strange)?)]);
-        // The first to install one wins; whoever it is, from here on there is one.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut builder = reqwest::Client::builder()
-            .default_headers(headers)
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .referer(false)
-            .http1_only()
-            .connect_timeout(CONNECT_TIMEOUT.min(target.timeout))
-            .timeout(target.timeout)
-            .pool_idle_timeout(IDLE_MAX)
-            .pool_max_idle_per_host(crate::functions::CALLS_AT_ONCE_MAX);
-        if target.origin.scheme() == "http" {
-            // No need to read the system's root certificates, nor to fail where there are none.
-            builder = builder.tls_certs_only([]);
-        }
-        let client =
-            builder.build().map_err(|cause| ConvexError::Client { name: name(), cause })?;
-        Ok(Self { client, origin: target.origin.clone(), timeout: target.timeout })
+        let client = client(&target.origin, headers, target.timeout)
+            .map_err(|cause| ConvexError::Client { name: name(), cause })?;
+        let deprecation = Deprecation::new(name(), target.key.clone());
+        Ok(Self { client, origin: target.origin.clone(), timeout: target.timeout, deprecation })
     }
 
     /// The deployment's origin, without a slash at its end.
     pub(crate) fn url(&self) -> &str {
         self.origin.as_str().trim_end_matches('/')
-    }
-
-    /// Sorts what the client says by one question: can the request have arrived?
-    fn sort(&self, error: &reqwest::Error) -> TransportError {
-        match () {
-            () if error.is_connect() && error.is_timeout() => {
-                TransportError::NotSent { cause: String::from("no connection in time") }
-            }
-            () if error.is_connect() || error.is_builder() => {
-                TransportError::NotSent { cause: cause(error) }
-            }
-            () if error.is_timeout() => TransportError::TimedOut { after: self.timeout },
-            () => TransportError::Lost { cause: cause(error) },
-        }
     }
 }
 
@@ -96,6 +80,8 @@ impl Transport for Http {
     async fn send(&self, request: Request) -> Result<Response, TransportError> {
         let mut url = self.origin.clone();
         url.set_path(request.path);
+        url.set_query(Some(request.query.as_str()).filter(|query| !query.is_empty()));
+        let after = request.timeout.unwrap_or(self.timeout);
         let mut builder = match request.method {
             Method::Get => self.client.get(url),
             Method::Post => self.client.post(url).body(request.body),
@@ -103,20 +89,84 @@ impl Transport for Http {
         for (name, value) in request.headers {
             builder = builder.header(name, value);
         }
-        let mut response = builder.send().await.map_err(|error| self.sort(&error))?;
-        let too_long = TransportError::TooLong { bytes_max: ANSWER_BYTES_MAX };
-        if response.content_length().is_some_and(|bytes| bytes > ANSWER_BYTES_MAX as u64) {
+        if request.timeout.is_some() {
+            builder = builder.timeout(after);
+        }
+        let (headers, response) = answer(builder, ANSWER_BYTES_MAX, after).await?;
+        self.deprecation.heed(&headers);
+        Ok(response)
+    }
+}
+
+/// A client that asks each thing once, there and nowhere else: `headers` with every request, which hold the secret.
+///
+/// # Errors
+///
+/// What the client says, as on a machine without root certificates.
+pub(crate) fn client(
+    url: &Url,
+    headers: HeaderMap,
+    timeout: Duration,
+) -> Result<reqwest::Client, reqwest::Error> {
+    // The first to install one wins; whoever it is, from here on there is one.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut builder = reqwest::Client::builder()
+        .default_headers(headers)
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .referer(false)
+        .http1_only()
+        .connect_timeout(CONNECT_TIMEOUT.min(timeout))
+        .timeout(timeout)
+        .pool_idle_timeout(IDLE_MAX)
+        .pool_max_idle_per_host(crate::functions::CALLS_AT_ONCE_MAX);
+    if url.scheme() == "http" {
+        // No need to read the system's root certificates, nor to fail where there are none.
+        builder = builder.tls_certs_only([]);
+    }
+    builder.build()
+}
+
+/// Sends a request once and reads the whole answer with its headers, of at most `bytes_max` bytes; `timeout` is what the client was given.
+///
+/// # Errors
+///
+/// [`TransportError`] when there is no whole answer; an HTTP error is an answer.
+pub(crate) async fn answer(
+    request: reqwest::RequestBuilder,
+    bytes_max: usize,
+    timeout: Duration,
+) -> Result<(HeaderMap, Response), TransportError> {
+    let sorted = |error: reqwest::Error| sort(&error, timeout);
+    let mut response = request.send().await.map_err(sorted)?;
+    let headers = std::mem::take(response.headers_mut());
+    let too_long = TransportError::TooLong { bytes_max };
+    if response.content_length().is_some_and(|bytes| bytes > bytes_max as u64) {
+        return Err(too_long);
+    }
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(sorted)? {
+        if body.len() + chunk.len() > bytes_max {
             return Err(too_long);
         }
-        let date = response.headers().get(DATE).and_then(|value| moment(value.to_str().ok()?));
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| self.sort(&error))? {
-            if body.len() + chunk.len() > ANSWER_BYTES_MAX {
-                return Err(too_long);
-            }
-            body.extend_from_slice(&chunk);
+        body.extend_from_slice(&chunk);
+    }
+    let date = headers.get(DATE).and_then(|value| moment(value.to_str().ok()?));
+    Ok((headers, Response { status: response.status().as_u16(), body, date }))
+}
+
+/// Sorts what the client says by one question: can the request have arrived?
+fn sort(error: &reqwest::Error, timeout: Duration) -> TransportError {
+    match () {
+        () if error.is_connect() && error.is_timeout() => {
+            TransportError::NotSent { cause: String::from("no connection in time") }
         }
-        Ok(Response { status: response.status().as_u16(), body, date })
+        () if error.is_connect() || error.is_builder() => {
+            TransportError::NotSent { cause: cause(error) }
+        }
+        () if error.is_timeout() => TransportError::TimedOut { after: timeout },
+        () => TransportError::Lost { cause: cause(error) },
     }
 }
 

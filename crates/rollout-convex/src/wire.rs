@@ -5,6 +5,8 @@
 //! format is always `convex_encoded_json` (wire contract, section 3.4).
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use rollout_core::EffectKey;
@@ -43,6 +45,56 @@ pub enum Call {
     DeploymentInfo,
     /// All functions of the app, with their types.
     ApiSpec,
+    /// The last push of code.
+    LastPush,
+    /// Who changed what, where the deployment keeps a log of it.
+    AuditLog {
+        /// From when on, in milliseconds since 1970.
+        from: i64,
+    },
+    /// The executions that finished after a cursor. The answer waits for up to a minute until there is one.
+    StreamExecutions {
+        /// As the deployment said it; `0` = everything that it still keeps.
+        cursor: String,
+    },
+    /// Metrics that the deployment keeps of itself.
+    AppMetrics {
+        /// Which ones.
+        route: MetricRoute,
+        /// Names and values, not encoded.
+        params: Vec<(&'static str, String)>,
+    },
+}
+
+/// Which metrics of a deployment are asked for (wire contract, section 7.1.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetricRoute {
+    /// Events of one function per second.
+    UdfRate,
+    /// Share of failed calls, of the functions with failures.
+    FailurePercentageTopK,
+    /// Calls, of the functions with the most.
+    FunctionCallCountTopK,
+    /// Latencies of one function.
+    LatencyPercentiles,
+    /// Functions that run, or wait for it.
+    FunctionConcurrency,
+    /// How far scheduled functions are behind.
+    ScheduledJobLag,
+}
+
+impl MetricRoute {
+    /// Its path.
+    fn path(self) -> &'static str {
+        match self {
+            Self::UdfRate => "/api/app_metrics/udf_rate",
+            Self::FailurePercentageTopK => "/api/app_metrics/failure_percentage_top_k",
+            Self::FunctionCallCountTopK => "/api/app_metrics/function_call_count_top_k",
+            Self::LatencyPercentiles => "/api/app_metrics/latency_percentiles",
+            Self::FunctionConcurrency => "/api/app_metrics/function_concurrency",
+            Self::ScheduledJobLag => "/api/app_metrics/scheduled_job_lag",
+        }
+    }
 }
 
 /// Which spelling of the environment variable paths is used.
@@ -68,12 +120,16 @@ pub enum Method {
 pub struct Request {
     /// Its method.
     pub method: Method,
-    /// The path below the deployment's origin; no call has a query string.
+    /// The path below the deployment's origin.
     pub path: &'static str,
+    /// The query string, percent-encoded and without its `?`; empty = none.
+    pub query: String,
     /// Header names, in lower case, and values.
     pub headers: Vec<(&'static str, String)>,
     /// A JSON body, empty for `GET`.
     pub body: String,
+    /// Longest time until the whole answer is there; `None` = the transport's own.
+    pub timeout: Option<Duration>,
 }
 
 /// An answer, whatever its status.
@@ -185,12 +241,37 @@ pub fn encode(call: &Call, key: Option<EffectKey>) -> Request {
         Call::ServerVersion => (Method::Get, "/version", None),
         Call::DeploymentInfo => (Method::Get, "/api/v1/deployment_info", None),
         Call::ApiSpec => (Method::Post, "/api/query", Some(system_query(FUNCTIONS_QUERY))),
+        Call::LastPush => (Method::Post, "/api/query", Some(system_query(PUSH_QUERY))),
+        Call::AuditLog { .. } => (Method::Get, "/api/v1/list_audit_log_events", None),
+        Call::StreamExecutions { .. } => (Method::Get, "/api/stream_udf_execution", None),
+        Call::AppMetrics { route, .. } => (Method::Get, route.path(), None),
+    };
+    let (query, timeout) = match call {
+        Call::StreamExecutions { cursor } => {
+            (query(&[("cursor", cursor.clone())]), Some(LONG_POLL))
+        }
+        Call::AppMetrics { params, .. } => (query(params), None),
+        Call::AuditLog { from } => {
+            (query(&[("from", from.to_string()), ("limit", String::from("100"))]), None)
+        }
+        Call::ListVariables(_)
+        | Call::InstanceName
+        | Call::ServerVersion
+        | Call::DeploymentInfo
+        | Call::ApiSpec
+        | Call::LastPush
+        | Call::QueryVariables
+        | Call::SetVariables(..)
+        | Call::Run { .. }
+        | Call::DeploymentState
+        | Call::CheckKey => (String::new(), None),
     };
     let mut headers =
         vec![("convex-client", CLIENT.to_owned()), ("user-agent", USER_AGENT.to_owned())];
     headers.extend(key.map(|key| ("convex-request-id", key.to_string())));
     headers.extend(body.as_ref().map(|_| ("content-type", String::from("application/json"))));
-    Request { method, path, headers, body: body.map(|body| body.to_string()).unwrap_or_default() }
+    let body = body.map(|body| body.to_string()).unwrap_or_default();
+    Request { method, path, query, headers, body, timeout }
 }
 
 /// Reads the answer to [`Call::ListVariables`].
@@ -219,6 +300,82 @@ pub fn decode_queried_variables(value: ConvexValue) -> Result<BTreeMap<String, S
         }
     });
     pairs.collect::<Option<_>>().ok_or(unexpected)
+}
+
+/// One variable with the time of its last write.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct VariableRow {
+    pub(crate) name: String,
+    pub(crate) value: String,
+    pub(crate) at: Timestamp,
+}
+
+/// One entry of the audit log.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct AuditEvent {
+    /// In words: `member ada@example.com`.
+    pub(crate) actor: String,
+    pub(crate) variable: Option<String>,
+    pub(crate) at: Timestamp,
+}
+
+/// Reads the answer to [`Call::QueryVariables`] with the times of the last writes; rows without one are left out.
+pub(crate) fn decode_rows(value: ConvexValue) -> Result<Vec<VariableRow>, WireError> {
+    let ConvexValue::List(rows) = value else {
+        return Err(WireError::Unexpected("a list of environment variables"));
+    };
+    let row = |row| {
+        let ConvexValue::Object(mut fields) = row else { return None };
+        let mut text = |name: &str| match fields.remove(name) {
+            Some(ConvexValue::Text(text)) => Some(text),
+            _ => None,
+        };
+        let (name, value) = (text("name")?, text("value")?);
+        Some(VariableRow { name, value, at: created(&fields)? })
+    };
+    Ok(rows.into_iter().filter_map(row).collect())
+}
+
+/// Reads the answer to [`Call::LastPush`]; `None` = never.
+pub(crate) fn decode_push(value: ConvexValue) -> Result<Option<Timestamp>, WireError> {
+    match value {
+        ConvexValue::Null => Ok(None),
+        ConvexValue::Object(fields) => Ok(created(&fields)),
+        _ => Err(WireError::Unexpected("the last push of code")),
+    }
+}
+
+/// The time at which a row was made, in milliseconds since 1970 as the deployment has it.
+fn created(fields: &BTreeMap<String, ConvexValue>) -> Option<Timestamp> {
+    match fields.get("_creationTime") {
+        Some(ConvexValue::Number(ms)) => moment_of(*ms),
+        _ => None,
+    }
+}
+
+/// Milliseconds since 1970, with their fraction down to the microsecond: two writes in one millisecond are two.
+fn moment_of(ms: f64) -> Option<Timestamp> {
+    let micros = (ms * 1_000.0).round();
+    // Floats beyond this are no time of ours, and the cast below would cut them off.
+    (micros.abs() < 9e15).then(|| Timestamp::from_microsecond(micros as i64).ok()).flatten()
+}
+
+/// Reads the answer to [`Call::AuditLog`]. What is not told is left out; entries without a time are none.
+pub(crate) fn decode_audit(response: &Response) -> Result<Vec<AuditEvent>, WireError> {
+    let body: AuditBody = parse(response, "a page of the audit log")?;
+    let event = |item: AuditItem| {
+        let text = |name: &str| item.actor.get(name).and_then(Json::as_str);
+        let kind = text("kind").unwrap_or("somebody");
+        let who = ["email", "name", "id"].iter().find_map(|name| text(name));
+        let actor = who.map_or_else(|| kind.to_owned(), |who| format!("{kind} {who}"));
+        let variable = item.metadata.get("variable_name").and_then(Json::as_str);
+        Some(AuditEvent {
+            actor,
+            variable: variable.map(str::to_owned),
+            at: moment_of(item.create_time?)?,
+        })
+    };
+    Ok(body.items.into_iter().filter_map(event).collect())
 }
 
 /// Reads the answer to [`Call::DeploymentState`] from the query's value: `running`, `paused` …
@@ -341,11 +498,28 @@ pub fn decode_error(response: &Response) -> ErrorBody {
     serde_json::from_slice(&response.body).unwrap_or_default()
 }
 
-fn parse<'a, T: Deserialize<'a>>(
+pub(crate) fn parse<'a, T: Deserialize<'a>>(
     response: &'a Response,
     expected: &'static str,
 ) -> Result<T, WireError> {
     serde_json::from_slice(&response.body).map_err(|cause| WireError::Shape { expected, cause })
+}
+
+/// A query string: everything but letters, digits and `-._~` is percent-encoded (RFC 3986).
+fn query(params: &[(&str, String)]) -> String {
+    let mut query = String::new();
+    for (name, value) in params {
+        let separator = if query.is_empty() { "" } else { "&" };
+        let _ = write!(query, "{separator}{name}=");
+        for byte in value.bytes() {
+            let _ = match byte {
+                b'-' | b'.' | b'_' | b'~' => query.write_char(char::from(byte)),
+                byte if byte.is_ascii_alphanumeric() => query.write_char(char::from(byte)),
+                byte => write!(query, "%{byte:02X}"),
+            };
+        }
+    }
+    query
 }
 
 fn system_query(path: &str) -> Json {
@@ -398,6 +572,22 @@ struct InfoBody {
 }
 
 #[derive(Deserialize)]
+struct AuditBody {
+    items: Vec<AuditItem>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct AuditItem {
+    #[serde(default)]
+    actor: Json,
+    #[serde(default)]
+    create_time: Option<f64>,
+    #[serde(default)]
+    metadata: Json,
+}
+
+#[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct KeyBody {
     success: bool,
@@ -409,6 +599,10 @@ struct KeyBody {
 
 /// The status with which old servers say that a function failed.
 pub(crate) const FUNCTION_FAILED: u16 = 560;
+/// Longest time for an answer that the deployment may hold back for 60 s.
+pub(crate) const LONG_POLL: Duration = Duration::from_secs(75);
+/// The last push of code, or null.
+const PUSH_QUERY: &str = "_system/frontend/deploymentEvents:lastPushEvent";
 /// Exact encoding of values.
 const FORMAT: &str = "convex_encoded_json";
 /// Default export of this system module: all variables. Run by `/api/query`, refused by `/api/function`.
@@ -422,7 +616,7 @@ const LINE_BYTES_MAX: usize = 200;
 /// Name and version; a name without a dash is refused by the server.
 const CLIENT: &str = concat!("rolloutd-", env!("CARGO_PKG_VERSION"));
 /// Stored in the deployment's audit log.
-const USER_AGENT: &str = concat!("rolloutd/", env!("CARGO_PKG_VERSION"));
+pub(crate) const USER_AGENT: &str = concat!("rolloutd/", env!("CARGO_PKG_VERSION"));
 
 #[cfg(test)]
 mod tests {
@@ -499,6 +693,25 @@ mod tests {
         for body in ["", "<html>", "a\nb", &"x".repeat(201)] {
             assert!(decode_line(&ok(body)).is_err(), "{body}");
         }
+    }
+
+    #[test]
+    fn values_in_a_query_string_are_encoded() {
+        let metrics = encode(
+            &Call::AppMetrics {
+                route: MetricRoute::UdfRate,
+                params: vec![("path", "a/b:c d".into()), ("window", r#"{"x":1}"#.into())],
+            },
+            None,
+        );
+        assert_eq!((metrics.method, metrics.path), (Method::Get, "/api/app_metrics/udf_rate"));
+        assert_eq!(metrics.query, "path=a%2Fb%3Ac%20d&window=%7B%22x%22%3A1%7D");
+        let stream = encode(&Call::StreamExecutions { cursor: "1795334137371.4243".into() }, None);
+        assert_eq!(stream.query, "cursor=1795334137371.4243");
+        assert!(
+            stream.timeout.unwrap() > Duration::from_secs(60),
+            "it would end before its answer"
+        );
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Refuses unknown keys, and everything it does not understand, with the place in the file. Holds no secrets: credentials
 //! are files of their own, named here and read in `credential.rs`.
 
+mod endpoint;
 mod mistake;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use toml::Spanned;
 
 use crate::access::Operators;
 
+pub(crate) use endpoint::{EndpointConfig, Scheme};
 pub(crate) use mistake::{ConfigError, Mistake};
 
 /// Where the configuration is when nobody says otherwise.
@@ -42,6 +44,12 @@ pub(crate) struct Config {
     pub(crate) credentials_dir: PathBuf,
     /// The deployments by the names that plans use.
     pub(crate) deployments: BTreeMap<String, DeploymentConfig>,
+    /// Where sources beside the deployment are asked, by the names that plans use.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "`wiring` reads it once plans can name endpoints")
+    )]
+    pub(crate) endpoints: BTreeMap<String, EndpointConfig>,
     /// Who may give orders.
     pub(crate) operators: Operators,
 }
@@ -78,6 +86,8 @@ struct ConfigFile {
     credentials_dir: Option<Spanned<PathBuf>>,
     #[serde(default)]
     deployments: BTreeMap<Spanned<String>, DeploymentFile>,
+    #[serde(default)]
+    endpoints: BTreeMap<Spanned<String>, endpoint::EndpointFile>,
     #[serde(default)]
     access: AccessFile,
 }
@@ -153,11 +163,16 @@ impl ConfigFile {
             .unwrap_or_else(|| or(&surroundings.credentials, "/etc/rolloutd/credentials"));
         let mode = self.socket_mode.map(|mode| noted(socket_mode(&mode), mistakes));
         let checked = self.deployments.into_iter().map(|(name, file)| {
-            let name = noted(deployment_name(name), mistakes).unwrap_or_default();
+            let name = noted(plain_name(name, "a deployment"), mistakes).unwrap_or_default();
             let deployment = file.check(&name, &credentials_dir, mistakes);
             (name, deployment)
         });
         let deployments = checked.collect();
+        let checked = self.endpoints.into_iter().map(|(name, file)| {
+            let name = noted(plain_name(name, "an endpoint"), mistakes).unwrap_or_default();
+            (name, file.check(&credentials_dir, mistakes))
+        });
+        let endpoints = checked.collect();
         let operators = self.access.operators.iter();
         let operators = operators.filter_map(|entry| noted(operator(entry), mistakes)).collect();
         Config {
@@ -166,6 +181,7 @@ impl ConfigFile {
             socket_mode: mode.flatten().unwrap_or(SOCKET_MODE_DEFAULT),
             credentials_dir,
             deployments,
+            endpoints,
             operators: Operators::of(operators),
         }
     }
@@ -215,14 +231,15 @@ fn socket_mode(text: &Spanned<String>) -> Result<u32, Mistake> {
     })
 }
 
-fn deployment_name(name: Spanned<String>) -> Result<String, Mistake> {
+/// A name that plans use, of `what`.
+fn plain_name(name: Spanned<String>, what: &str) -> Result<String, Mistake> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     let starts_well =
         name.get_ref().bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
     if starts_well && name.get_ref().bytes().all(plain) {
         return Ok(name.into_inner());
     }
-    let message = format!("`{}` cannot be the name of a deployment", name.get_ref());
+    let message = format!("`{}` cannot be the name of {what}", name.get_ref());
     Err(Mistake::at(name.span(), message).hint("letters, digits, `-`, `_` and `.`"))
 }
 
@@ -320,6 +337,10 @@ mod tests {
         assert_eq!(in_deployment("timeout = \"5min\"").1, "a timeout lies between 100 ms and 55 s");
         assert_eq!(in_deployment("key = \"secret\"").0, "key");
         assert_eq!(wrong("[deployments.\"a b\"]\nurl = \"u\"").0, "\"a b\"");
+        assert_eq!(
+            wrong("[endpoints.\"a b\"]\nurl = \"http://x\"").1,
+            "`a b` cannot be the name of an endpoint"
+        );
         assert_eq!(wrong("[deployments.p]\ncredential = \"k\"").1, "missing field `url`");
         assert_eq!(wrong("[access]\noperators = [\"alice\", \"uid:x\"]").0, "\"uid:x\"");
         assert!(wrong("socket = ").1.starts_with("string values must be quoted"));

@@ -11,6 +11,7 @@ mod config;
 mod credential;
 pub mod demo;
 mod doctor;
+mod endpoints;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod place;

@@ -331,6 +331,7 @@ mod tests {
             socket_mode: 0o600,
             credentials_dir: dir.to_owned(),
             deployments: BTreeMap::new(),
+            endpoints: BTreeMap::new(),
             operators: Operators::Anyone,
         }
     }

@@ -61,6 +61,7 @@ mod tests {
             socket: "/r/d.sock".into(),
             socket_mode: 0o660,
             credentials_dir: "/c".into(),
+            endpoints: BTreeMap::new(),
             deployments: BTreeMap::from([
                 ("a".to_owned(), deployment("https://a")),
                 ("b".to_owned(), deployment("https://b")),

@@ -154,10 +154,10 @@ impl Perform for Deployments {
     fn perform(&self, effect: PendingEffect) -> Performing {
         match self.find(&effect.deployment) {
             Ok(convex) if convex.url() != effect.url => {
-                Box::pin(ready(Outcome::Failed(moved(&effect, convex.url()))))
+                Box::pin(ready(Outcome::failed(moved(&effect, convex.url()))))
             }
             Ok(convex) => Box::pin(async move { convex.perform(effect.key, &effect.effect).await }),
-            Err(unfit) => Box::pin(ready(Outcome::Failed(unfit.fault()))),
+            Err(unfit) => Box::pin(ready(Outcome::failed(unfit.fault()))),
         }
     }
 }
@@ -276,7 +276,7 @@ mod tests {
         let url = "http://127.0.0.1:9".to_owned();
         let pending = PendingEffect { key, deployment: deployment.to_owned(), url, effect };
         let outcome = deployments.perform(pending).await;
-        let Outcome::Failed(fault) = outcome else { panic!("{outcome:?}") };
+        let Outcome::Failed { fault, .. } = outcome else { panic!("{outcome:?}") };
         fault
     }
 
@@ -312,7 +312,7 @@ mod tests {
         let key = EffectKey { rollout: RolloutId::FIRST, seq: Seq::FIRST };
         let (deployment, url) = ("p".to_owned(), "http://127.0.0.1:8".to_owned());
         let outcome = deployments.perform(PendingEffect { key, deployment, url, effect }).await;
-        let Outcome::Failed(fault) = outcome else { panic!("{outcome:?}") };
+        let Outcome::Failed { fault, .. } = outcome else { panic!("{outcome:?}") };
         assert_eq!(fault.class, FaultClass::Permanent);
         assert!(fault.reason.contains("began on http://127.0.0.1:8"), "{}", fault.reason);
     }

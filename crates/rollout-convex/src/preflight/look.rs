@@ -12,6 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use rollout_core::Source;
 
 use crate::convex::Convex;
+use crate::error::stopped::thrown_words;
 use crate::error::{CallError, TransportError};
 use crate::flags::Variables;
 use crate::functions::{CALLS_AT_ONCE_MAX, bound_args};
@@ -206,7 +207,7 @@ impl<'a, T: Transport> Asker<'a, T> {
         match self.in_time(self.convex.run(None, &run)).await {
             Ok(Ran::Returned(document)) => Control::Document(document),
             Ok(Ran::Threw(thrown)) => {
-                Control::Failed(self.convex.thrown_words(&path, &thrown, stopped))
+                Control::Failed(thrown_words(&path, &thrown, stopped, &self.convex.name))
             }
             Err(error) => Control::Failed(format!(
                 "could not ask {path}: {}",

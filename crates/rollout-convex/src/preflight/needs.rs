@@ -49,9 +49,7 @@ impl Needs {
         let mut needs = Self {
             flags: plan.phases.iter().flat_map(|phase| phase.flags.clone()).collect(),
             functions: Vec::new(),
-            sources: sources
-                .map(|(name, call)| (name.clone(), Source::Function(call.clone())))
-                .collect(),
+            sources: sources.map(|(name, source)| (name.clone(), source.clone())).collect(),
             criteria: plan.criteria.clone(),
         };
         needs.name_functions(plan);

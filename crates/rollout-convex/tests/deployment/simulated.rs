@@ -5,10 +5,11 @@ use std::sync::Mutex;
 
 use convex_emulator::delivery::{self, Delivery};
 use convex_emulator::{Deployment, DeploymentSettings, EmulatorClock, RunState, Scenario};
+use jiff::Timestamp;
 use rollout_convex::wire::{Method, Request, Response};
 use rollout_convex::{Convex, Transport, TransportError};
 use rollout_core::{
-    Effect, FaultClass, Measured, MetricQuery, Observation, Outcome, SourceQuery, Unit,
+    Effect, FaultClass, Measured, MetricQuery, Observation, Outcome, SourceQuery, Span, Unit,
 };
 
 use crate::support::{call, fault, flag, flags_set, key, set};
@@ -62,18 +63,15 @@ fn stopped(state: RunState) -> Convex<Simulated> {
 }
 
 fn health(paths: &[&str]) -> Effect {
-    let metric =
-        || MetricQuery { criterion: "status".into(), pointer: "/status".into(), unit: Unit::Text };
-    let source = |path: &&str| SourceQuery {
-        source: "s".into(),
-        call: call(path, "{}"),
-        metrics: vec![metric()],
+    let metric = || MetricQuery::of("status", "/status", Unit::Text);
+    let source = |path: &&str| {
+        SourceQuery::once("s", call(path, "{}"), Span::at(Timestamp::UNIX_EPOCH), vec![metric()])
     };
     Effect::Observe(Observation {
         flags: vec![flag("A")],
         sources: paths.iter().map(source).collect(),
         probes: vec![],
-        bindings: BTreeMap::new(),
+        ..Observation::default()
     })
 }
 
@@ -92,10 +90,10 @@ async fn the_adapter_needs_no_sockets() {
 
 #[tokio::test]
 async fn a_stopped_deployment_is_named_and_its_flags_still_work() {
-    for (state, word) in [
-        (RunState::Paused, "paused"),
-        (RunState::Disabled, "disabled"),
-        (RunState::Suspended, "suspended"),
+    for (state, words) in [
+        (RunState::Paused, "paused and runs no functions until a person resumes it"),
+        (RunState::Disabled, "disabled and runs no functions until a person raises or removes"),
+        (RunState::Suspended, "suspended and runs no functions until Convex lifts that"),
     ] {
         let convex = stopped(state);
         assert_eq!(convex.perform(key(1), &set(&[("A", "false")])).await, flags_set(&["A"], &[]));
@@ -104,8 +102,7 @@ async fn a_stopped_deployment_is_named_and_its_flags_still_work() {
             panic!("no reading")
         };
         assert!(reading.flags.is_ok());
-        let expected =
-            format!("deployment prod is {word}: it runs no functions until a person resumes it");
+        let expected = format!("deployment prod is {words}");
         for one in reading.measurements {
             assert!(
                 matches!(&one.measured, Measured::Failed(reason) if reason.starts_with(&expected)),
