@@ -20,6 +20,12 @@ use crate::wire::{ApiError, Request, Response};
 /// The part of the path that leads here.
 pub const PREFIX: &str = "/_emulator/";
 
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+struct RestartBody {
+    cursor_back_ms: f64,
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct StateBody {
@@ -76,6 +82,15 @@ fn answer(
         }
         ("POST", "state") => {
             deployment.set_run_state(request.read_json::<StateBody>(BODY_BYTES_MAX)?.state);
+            Ok(Response::empty(200))
+        }
+        ("POST", "restart") => {
+            let body = if request.body.is_empty() {
+                RestartBody::default()
+            } else {
+                request.read_json::<RestartBody>(BODY_BYTES_MAX)?
+            };
+            deployment.restart(body.cursor_back_ms.max(0.0));
             Ok(Response::empty(200))
         }
         ("POST", "push") => {

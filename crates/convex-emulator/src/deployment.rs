@@ -5,17 +5,22 @@
 //! what the app does in answer to a flag starts at the instant of the write.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use thiserror::Error;
 
 use crate::access::{KeyError, Keys};
+use crate::calls::{Call, Outcome};
+use crate::completion::{Completion, EntryKind, identity_type};
 use crate::envvars::{EnvChange, EnvVarRejected, EnvVars};
+use crate::executions::ExecutionLog;
 use crate::faults::{Fault, Faults};
+use crate::functions::FunctionKind;
 use crate::health::{Health, Progress};
 use crate::records::{Records, RequestRecord, Write};
 use crate::scenario::Scenario;
-use crate::stamps::{Stamp, Stamps};
+use crate::stamps::{Stamp, Stamps, hash};
 use crate::tasks::Tasks;
 
 /// What a deployment starts with.
@@ -72,6 +77,11 @@ pub struct Deployment {
     last_push: Stamp,
     writes: Records<Write>,
     requests: Records<RequestRecord>,
+    executions: ExecutionLog,
+    executions_noted: u64,
+    restarts: u64,
+    revision: u64,
+    redacts: bool,
 }
 
 impl RunState {
@@ -116,6 +126,11 @@ impl Deployment {
             last_push,
             writes: Records::default(),
             requests: Records::default(),
+            executions: ExecutionLog::default(),
+            executions_noted: 0,
+            restarts: 0,
+            revision: 0,
+            redacts: false,
         })
     }
 
@@ -128,6 +143,7 @@ impl Deployment {
         let result = self.env.apply(changes, &mut self.stamps, write.at);
         if result.is_ok() {
             self.progress.observe(&self.env, write.at);
+            self.revision += 1;
         }
         write.applied = result.is_ok();
         self.writes.push(write);
@@ -156,11 +172,13 @@ impl Deployment {
     /// Records that code was pushed at `now`.
     pub fn push(&mut self, now: Timestamp) {
         self.last_push = self.stamps.next(now);
+        self.revision += 1;
     }
 
     /// Pauses, disables, suspends or resumes the deployment.
     pub fn set_run_state(&mut self, run_state: RunState) {
         self.run_state = run_state;
+        self.revision += 1;
     }
 
     /// Adds a fault.
@@ -249,8 +267,109 @@ impl Deployment {
         &self.requests
     }
 
+    /// Notes that a function ran for a client, in the log of executions.
+    pub(crate) fn note_execution(
+        &mut self,
+        now: Timestamp,
+        call: &Call<'_>,
+        kind: FunctionKind,
+        outcome: &Outcome,
+    ) {
+        self.executions_noted += 1;
+        let draw = hash(self.executions_noted, "execution");
+        let took = Duration::from_micros(TOOK_MICROS_MIN + draw % TOOK_MICROS_MIN);
+        self.log_execution(
+            now,
+            Completion {
+                kind: EntryKind::Completion,
+                udf_type: kind.into(),
+                identifier: call.name.strip_suffix(":default").unwrap_or(call.name).to_owned(),
+                component_path: None,
+                finished_at: now.checked_add(took).unwrap_or(now),
+                executed_at: now,
+                took,
+                cached: false,
+                error: match outcome {
+                    Outcome::Value(_) => None,
+                    Outcome::Failed(text, _) => Some(text.clone()),
+                },
+                http_status: None,
+                will_retry: false,
+                caller: call.caller,
+                identity: identity_type(call.identity),
+                request_id: call.request_id.to_owned(),
+                execution_id: format!("{draw:016x}"),
+                parent_execution_id: None,
+                log_lines: Vec::new(),
+                documents: (1, u64::from(kind == FunctionKind::Mutation)),
+            },
+        );
+    }
+
+    /// Adds an execution that is logged at `now`.
+    pub fn log_execution(&mut self, now: Timestamp, completion: Completion) {
+        self.executions.push(now, completion);
+    }
+
+    /// The log of executions.
+    #[must_use]
+    pub fn executions(&self) -> &ExecutionLog {
+        &self.executions
+    }
+
+    /// The text of a function error as clients see it; its reason may be withheld.
+    pub(crate) fn error_message(&self, request_id: &str, reason: &str) -> String {
+        let head = format!("[Request ID: {request_id}] Server Error");
+        if self.redacts { head } else { format!("{head}\n{reason}") }
+    }
+
+    /// Withholds the reasons of function errors from now on, or no longer.
+    pub fn set_redaction(&mut self, redacts: bool) {
+        self.redacts = redacts;
+    }
+
+    /// Restarts the server process: what it held in memory is lost, and the cursors of the streams
+    /// go on `cursor_back_ms` behind the clock.
+    pub fn restart(&mut self, cursor_back_ms: f64) {
+        self.executions.restart(cursor_back_ms);
+        self.restarts += 1;
+    }
+
+    /// How often the server process was restarted.
+    #[must_use]
+    pub fn restarts(&self) -> u64 {
+        self.restarts
+    }
+
+    /// Lets the app's own traffic happen up to `now`.
+    pub fn catch_up(&mut self, now: Timestamp) {
+        let _ = now;
+    }
+
+    /// How long after `now` the app's own traffic goes on; `None` when it has none.
+    #[must_use]
+    pub fn next_execution_after(&self, now: Timestamp) -> Option<SignedDuration> {
+        let _ = now;
+        None
+    }
+
+    /// Changes with everything that a websocket or a long poll can wait for.
+    #[must_use]
+    pub(crate) fn ticks(&self) -> u64 {
+        self.revision.wrapping_add(self.executions.pushed()).wrapping_add(self.restarts)
+    }
+
+    /// Grows with everything that the answer of a subscribed query can depend on.
+    #[must_use]
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
     /// Makes a request id for a request that brought none.
     pub fn next_request_id(&mut self) -> String {
         self.stamps.next_request_id()
     }
 }
+
+/// A function of the emulated app takes this long, or up to twice as long.
+const TOOK_MICROS_MIN: u64 = 200;

@@ -21,8 +21,10 @@
 //! ```
 
 pub mod access;
+mod calls;
 pub mod cli;
 pub mod clock;
+pub mod completion;
 mod connection;
 pub mod control;
 pub mod delivery;
@@ -30,6 +32,7 @@ pub mod deployment;
 pub mod emulator;
 mod env_routes;
 pub mod envvars;
+pub mod executions;
 pub mod faults;
 mod function_routes;
 pub mod functions;
@@ -38,7 +41,11 @@ mod http;
 pub mod records;
 pub mod scenario;
 pub mod scenario_file;
+mod socket;
 pub mod stamps;
+pub mod streams;
+pub mod sync;
+mod sync_routes;
 mod system;
 pub mod tasks;
 pub mod value;

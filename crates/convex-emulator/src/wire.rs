@@ -11,10 +11,13 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value as Json, json};
 
 use crate::access::{Credential, Identity, Operation, READ_ONLY_OPERATIONS};
+use crate::calls::Endpoint;
 use crate::deployment::Deployment;
 use crate::env_routes;
-use crate::function_routes::{self, Endpoint};
+use crate::function_routes;
 use crate::functions::FunctionKind;
+use crate::streams::{self, StreamKind};
+use crate::sync_routes;
 
 /// A request as it arrived, taken apart.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -158,6 +161,8 @@ enum Route<'a> {
     ListEnv,
     UpdateEnv,
     Function(Endpoint<'a>),
+    Sync,
+    Stream(StreamKind),
 }
 
 impl<'a> Route<'a> {
@@ -177,7 +182,11 @@ impl<'a> Route<'a> {
             "/api/query" => Self::Function(Endpoint::Typed(FunctionKind::Query)),
             "/api/mutation" => Self::Function(Endpoint::Typed(FunctionKind::Mutation)),
             "/api/action" => Self::Function(Endpoint::Typed(FunctionKind::Action)),
-            path => Self::Function(Endpoint::Run(path.strip_prefix("/api/run/")?)),
+            path if sync_routes::is_sync(path) => Self::Sync,
+            path => match StreamKind::find(path) {
+                Some(kind) => Self::Stream(kind),
+                None => Self::Function(Endpoint::Run(path.strip_prefix("/api/run/")?)),
+            },
         })
     }
 
@@ -189,7 +198,9 @@ impl<'a> Route<'a> {
             | Self::CheckAdminKey
             | Self::DeploymentKind
             | Self::AuditLog
-            | Self::ListEnv => &["GET"],
+            | Self::ListEnv
+            | Self::Sync
+            | Self::Stream(_) => &["GET"],
             Self::Function(Endpoint::Typed(FunctionKind::Query)) => &["GET", "POST"],
             Self::UpdateEnv | Self::Function(_) => &["POST"],
         }
@@ -220,6 +231,8 @@ fn answer(
         Route::ListEnv => env_routes::list(deployment, request),
         Route::UpdateEnv => env_routes::update(deployment, now, request),
         Route::Function(endpoint) => function_routes::call(deployment, now, request, endpoint),
+        Route::Sync => Ok(sync_routes::upgrade(request)),
+        Route::Stream(kind) => streams::answer(deployment, now, request, kind),
     }
 }
 
