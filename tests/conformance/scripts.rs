@@ -62,7 +62,7 @@ async fn play(name: &str) {
             commands += usize::from(!came.is_empty());
             lines.extend(came);
         }
-        played.extend(lines.iter().map(|line| format!("{}\n", line.trim_end())));
+        played.extend(lines.iter().map(|line| format!("{line}\n")));
     }
     assert!(commands > 0, "{name} does nothing");
     if std::env::var_os("BLESS").is_some() {

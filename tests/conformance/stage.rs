@@ -3,7 +3,6 @@
 //! Only what differs from run to run is replaced: addresses, ids of requests and tasks, and stacks of node.
 
 use std::fs;
-use std::path::Path;
 
 use rollout_e2e::{EmulatorProcess, Workshop, finish};
 use serde_json::Value;
@@ -61,12 +60,8 @@ impl Stage {
         }
     }
 
-    /// The folder in which commands run.
-    pub(crate) fn folder(&self) -> &Path {
-        self.folder.path()
-    }
-
-    async fn command(&self, key: Key, args: &[String]) -> Vec<String> {
+    /// Runs one command; what it said, and how it ended.
+    pub(crate) async fn command(&self, key: Key, args: &[String]) -> Vec<String> {
         let mut command = self.workshop.node("convex/bin/main.js", self.folder.path());
         command.args(args);
         let EmulatorProcess { url, admin_key, read_only_key, .. } = &self.emulator;
@@ -109,10 +104,11 @@ impl Stage {
         new
     }
 
-    /// What was written, or should have been, since the last look.
+    /// What clients wrote, or tried to, since the last look.
     pub(crate) async fn new_writes(&mut self) -> Vec<Value> {
         let Value::Array(all) = self.emulator.get("writes").await else { panic!("no list") };
-        let new = all.iter().skip(self.written).cloned().collect();
+        let new = all.iter().skip(self.written);
+        let new = new.filter(|write| write["origin"] == "client").cloned().collect();
         self.written = all.len();
         new
     }
@@ -125,6 +121,8 @@ impl Stage {
         let text = text.replace(&self.workshop.dir().display().to_string(), "WORKSHOP");
         let text = replace_runs(&text, 32, "ID", |c| matches!(c, 'a'..='z' | '0'..='9'));
         let text = replace_runs(&text, 16, "REQUEST", |c| matches!(c, 'a'..='f' | '0'..='9'));
+        let text = replace_figure(&text, "reconnect in ", "ms");
+        let text = replace_figure(&text, "reconnected at t=", "s");
         // Node's own crash: where in the bundle it was, and which node.
         let is_chance = |line: &&str| {
             let line = line.trim_start();
@@ -142,14 +140,15 @@ fn shown(write: &Value) -> String {
     for change in write["changes"].as_array().unwrap() {
         line += &format!(" {}={}", change["name"].as_str().unwrap(), change["value"]);
     }
-    match write["applied"].as_bool().unwrap() {
-        true => line,
-        false => line + " (refused)",
+    if !write["applied"].as_bool().unwrap() {
+        line += " (refused)";
     }
+    line + " by " + write["convexClient"].as_str().unwrap_or("nobody")
 }
 
 fn said(mark: &str, text: &str) -> Vec<String> {
-    text.lines().map(|line| format!("{mark}{line}")).collect()
+    // Blanks at the end of a line are nothing that anybody sees.
+    text.lines().map(|line| format!("{mark}{line}").trim_end().to_owned()).collect()
 }
 
 /// Replaces every word of exactly `length` of these characters, at least one of which is a digit.
@@ -166,6 +165,17 @@ fn replace_runs(text: &str, length: usize, by: &str, is_one: impl Fn(char) -> bo
         }
     }
     out
+}
+
+/// Replaces the figure between two texts, on every line that has both.
+fn replace_figure(text: &str, before: &str, after: &str) -> String {
+    let line = |line: &str| {
+        let (start, rest) = line.split_once(before)?;
+        let (figure, end) = rest.split_once(after)?;
+        figure.parse::<f64>().ok()?;
+        Some(format!("{start}{before}N{after}{end}"))
+    };
+    text.split_inclusive('\n').map(|one| line(one).unwrap_or_else(|| one.to_owned())).collect()
 }
 
 /// An app without noise that throws what the variable `THROW` asks for.

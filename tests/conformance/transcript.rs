@@ -115,11 +115,11 @@ fn words(text: &str) -> Vec<String> {
 }
 
 /// How lines begin that came of what was done.
-const OUTCOMES: [&str; 6] = ["1> ", "2> ", "exit ", "saw ", "wrote ", "is "];
+const OUTCOMES: [&str; 6] = ["1>", "2>", "exit ", "saw ", "wrote ", "is "];
 
 #[test]
 fn a_script_is_taken_apart_and_keeps_its_words() {
-    let text = "# why\n! state {\"a\": 1}\nfile f.env\n| A=1\n|\n\n$ [wrong] run f '{\"n\": 3}' x\n1> out\n2> \nexit 0\n? variables\nis A=\"1\"\n# end\n";
+    let text = "# why\n! state {\"a\": 1}\nfile f.env\n| A=1\n|\n\n$ [wrong] run f '{\"n\": 3}' x\n1> out\n2>\nexit 0\n? variables\nis A=\"1\"\n# end\n";
     let parts = parse(text);
     let acts: Vec<_> = parts.iter().filter_map(|part| part.act.clone()).collect();
     let args = ["run", "f", "{\"n\": 3}", "x"].map(str::to_owned).to_vec();
@@ -132,7 +132,7 @@ fn a_script_is_taken_apart_and_keeps_its_words() {
             Act::Variables,
         ]
     );
-    assert_eq!(parts[2].expected, ["1> out", "2> ", "exit 0"]);
+    assert_eq!(parts[2].expected, ["1> out", "2>", "exit 0"]);
     let lines = parts.iter().flat_map(|part| part.written.iter().chain(&part.expected));
     assert_eq!(lines.map(|line| format!("{line}\n")).collect::<String>(), text);
 }
