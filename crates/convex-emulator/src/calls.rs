@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 
 use crate::access::{Identity, Operation};
 use crate::completion::Caller;
-use crate::deployment::{Deployment, RunState};
+use crate::deployment::Deployment;
 use crate::functions::{self, Args, Function, FunctionKind, Thrown, Visibility};
 use crate::value::Value;
 use crate::wire::ApiError;
@@ -53,7 +53,8 @@ pub(crate) fn execute(
 ) -> Result<Outcome, ApiError> {
     let (outcome, noted) = run(deployment, now, call)?;
     if let Some(kind) = noted {
-        deployment.note_execution(now, call, kind, &outcome);
+        deployment.catch_up(now);
+        deployment.activity_mut().note(now, call, kind, &outcome);
     }
     Ok(outcome)
 }
@@ -109,17 +110,22 @@ fn run(
     let can_find = !is_system || matches!(call.endpoint, Endpoint::Typed(_));
     let found = functions::find(call.name).filter(is_visible).filter(|_| can_find);
     let noted = asked.or_else(|| found.filter(|_| !is_system).map(|function| function.kind));
-    if !is_system && let Some(refusal) = refusal_while_stopped(deployment.run_state()) {
+    if !is_system && let Some(refusal) = deployment.refusal() {
         return refuse(refusal.to_owned(), noted);
     }
-    let Some(function) = found else { return refuse(not_found(call.endpoint, call.name), noted) };
+    let Some(function) = found else {
+        return match deployment.progress().scenario().kind_of_traffic(call.name) {
+            Some(kind) if asked.is_none_or(|asked| asked == kind) => {
+                Ok((Outcome::Value(Value::Null), Some(kind)))
+            }
+            Some(kind) => refuse(wrong_kind(call.name, asked.unwrap_or(kind), kind), noted),
+            None => refuse(not_found(call.endpoint, call.name), noted),
+        };
+    };
     if let Endpoint::Typed(kind) = call.endpoint
         && kind != function.kind
     {
-        let (asked, is) = (kind.as_str(), function.kind.as_str());
-        let name = call.name.replacen(':', ".js:", 1);
-        let text = format!("Trying to execute {name} as {asked}, but it is defined as {is}.");
-        return refuse(text, noted);
+        return refuse(wrong_kind(call.name, kind, function.kind), noted);
     }
     if function.visibility == Visibility::Internal {
         call.identity.require(match function.kind {
@@ -134,19 +140,10 @@ fn run(
     Ok((outcome, noted))
 }
 
-fn refusal_while_stopped(state: RunState) -> Option<&'static str> {
-    match state {
-        RunState::Running => None,
-        RunState::Paused => Some(
-            "Cannot run functions while this deployment is paused. Resume the deployment in the dashboard settings to allow functions to run.",
-        ),
-        RunState::Disabled => {
-            Some("This deployment has been disabled because it exceeded a configured usage limit.")
-        }
-        RunState::Suspended => {
-            Some("Cannot run functions while this deployment is suspended. Please contact support.")
-        }
-    }
+fn wrong_kind(name: &str, asked: FunctionKind, is: FunctionKind) -> String {
+    let (asked, is) = (asked.as_str(), is.as_str());
+    let name = name.replacen(':', ".js:", 1);
+    format!("Trying to execute {name} as {asked}, but it is defined as {is}.")
 }
 
 fn not_found(endpoint: Endpoint<'_>, name: &str) -> String {

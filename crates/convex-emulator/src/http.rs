@@ -143,9 +143,10 @@ async fn serve_request(
         return shell.to_http(Response::empty(408));
     };
     if request.path.starts_with(control::PREFIX) {
-        let clock = shell.clock;
+        let server =
+            control::Server { clock: shell.clock, connections: shell.connections.counts() };
         let response =
-            shell.with(|deployment, now| control::handle(deployment, &clock, now, &request));
+            shell.with(|deployment, now| control::handle(deployment, &server, now, &request));
         return shell.to_http(response);
     }
     match long_poll(&shell, &request).await {
@@ -173,7 +174,7 @@ async fn serve_request(
 async fn long_poll(shell: &Shell, request: &Request) -> Delivery {
     let mut changes = shell.changes();
     let first = shell.with(|deployment, now| {
-        (delivery::arrive(deployment, now, request), deployment.restarts())
+        (delivery::arrive(deployment, now, request), deployment.activity().restarts())
     });
     let (mut arrival, restarts) = first;
     let end = Instant::now() + POLL_WAIT_MAX;
@@ -190,7 +191,7 @@ async fn long_poll(shell: &Shell, request: &Request) -> Delivery {
         arrival = shell.with(|deployment, now| {
             let answer =
                 |response| Arrival::Delivered(Delivery::Respond { wait: Duration::ZERO, response });
-            if deployment.restarts() != restarts {
+            if deployment.activity().restarts() != restarts {
                 answer(delivery::go_down(deployment, now, request))
             } else if is_over {
                 answer(delivery::finish(deployment, now, request))

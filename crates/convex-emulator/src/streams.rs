@@ -59,12 +59,13 @@ pub fn waits(deployment: &Deployment, now: Timestamp, request: &Request) -> bool
 
 /// Answers a poll with what there is.
 pub(crate) fn answer(
-    deployment: &Deployment,
+    deployment: &mut Deployment,
     now: Timestamp,
     request: &Request,
     kind: StreamKind,
 ) -> Result<Response, ApiError> {
     let poll = read(deployment, request)?;
+    deployment.catch_up(now);
     let (entries, cursor) = find(deployment, now, kind, &poll).unwrap_or((json!([]), poll.cursor));
     Ok(Response::json(200, &json!({ "entries": entries, "newCursor": cursor })))
 }
@@ -76,7 +77,7 @@ fn find(
     poll: &Poll,
 ) -> Option<(Json, f64)> {
     let wanted = |entry: &Completion| kind.shows(entry) && !poll.of_session;
-    let found = deployment.executions().after(poll.cursor, now, wanted)?;
+    let found = deployment.activity().log().after(poll.cursor, now, wanted)?;
     let entries = found.entries.iter().map(|entry| entry.to_json(poll.form)).collect();
     Some((entries, found.cursor))
 }
