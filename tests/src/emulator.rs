@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -25,6 +26,8 @@ pub struct EmulatorProcess {
     pub admin_key: String,
     /// The key that may only look.
     pub read_only_key: String,
+    /// How many connections were made here: one per exchange.
+    exchanges: AtomicU64,
     _child: Child,
 }
 
@@ -51,6 +54,7 @@ impl EmulatorProcess {
             url: value("url"),
             admin_key: value("admin key"),
             read_only_key: value("read-only key"),
+            exchanges: AtomicU64::new(0),
             _child: child,
         }
     }
@@ -84,8 +88,20 @@ impl EmulatorProcess {
         found.unwrap_or_else(|error| panic!("these are no variables: {error}"))
     }
 
-    /// One exchange on a connection of its own, so that it never counts among those of whoever is measured.
+    /// How many TCP connections others have made to it so far.
+    ///
+    /// # Panics
+    ///
+    /// When the emulator does not answer.
+    pub async fn connections(&self) -> u64 {
+        let accepted = self.get("connections").await["accepted"].as_u64();
+        let accepted = accepted.expect("the emulator counts its connections");
+        accepted - self.exchanges.load(Ordering::Relaxed)
+    }
+
+    /// One exchange on a connection of its own.
     async fn exchange(&self, method: &str, control: &str, body: &str) -> String {
+        self.exchanges.fetch_add(1, Ordering::Relaxed);
         let host = self.url.trim_start_matches("http://");
         let request = format!(
             "{method} /_emulator/{control} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\

@@ -10,6 +10,7 @@
 mod ctl;
 mod daemon;
 mod emulator;
+mod figures;
 mod plans;
 pub mod power_cut;
 mod run;
@@ -21,6 +22,7 @@ mod world;
 pub use ctl::Finished;
 pub use daemon::{Daemon, Stillborn};
 pub use emulator::EmulatorProcess;
+pub use figures::{Row, table};
 pub use plans::{GATED, PhaseSpec, SMALLEST, plan};
 pub use run::{Run, moment_of, settled_rows, text_of, verdict_of};
 pub use shim::{Call, Counts, DiskError, Faults, Moment};
