@@ -12,7 +12,7 @@ use jiff::SignedDuration;
 use rollout_core::{Calls, Span};
 use tokio::sync::watch;
 
-use super::completion::{self, Answer};
+use super::completion::{self, Answer, Cursor};
 use super::news::News;
 use super::tail::{Cause, Moment, Tail};
 use super::told::{Lack, Told};
@@ -128,6 +128,33 @@ impl<T: Transport> Convex<T> {
             async { while self.stream.tail().is_starting() && heard.changed().await.is_ok() {} };
         drop(select(pin!(answered), pin!(self.transport().wait(FIRST_ANSWER))).await);
         self.stream.tail().tell(calls, span, self.moment())
+    }
+
+    /// Tells of the calls in a span from what the deployment still keeps, with one request of its own: for a look before
+    /// anything is followed. What is followed is not touched.
+    ///
+    /// # Errors
+    ///
+    /// [`Lack::Failed`] when the deployment does not answer, [`Lack::Missing`] when it has nothing to tell.
+    pub(crate) async fn glance(&self, calls: &Calls, span: Span) -> Result<Told, Lack> {
+        let (sent, mut tail) = (self.moment(), Tail::new());
+        tail.want(sent.passed, SignedDuration::ZERO, None);
+        let call = Call::StreamExecutions { cursor: Cursor::START.text() };
+        // One that has something to tell answers at once.
+        let asking = pin!(self.send(None, &call));
+        let answer = match select(asking, pin!(self.transport().wait(FIRST_ANSWER))).await {
+            Either::Left((Ok(response), _)) => {
+                completion::decode(&response).map_err(CallError::from)
+            }
+            Either::Left((Err(error), _)) => Err(error),
+            Either::Right(_) => {
+                let words = "the deployment keeps no execution: no function has run for a while";
+                return Err(Lack::Missing(words.into()));
+            }
+        };
+        let answer = answer.map_err(|error| Lack::Failed(self.why(&error).0))?;
+        tail.answered(Cursor::START, &self.without_key(answer), sent, self.moment());
+        tail.tell(calls, span, self.moment())
     }
 
     /// Sends one request and gives what came of it to the tail.

@@ -3,47 +3,69 @@
 //! Nothing here bars a start: values pass, and the baseline of the rollout looks again. They are shown so that a source
 //! which never answers is seen before the night and not in it.
 
-use rollout_core::{Criterion, Source, Verdict};
+use rollout_core::{Measured, Source, Unit, Verdict};
 
+use crate::endpoint::Answer;
 use crate::measure::{REASON_BYTES_MAX, measured};
 use crate::text::clip;
-use crate::value::ConvexValue;
 
-use super::look::{Control, Look};
+use super::look::{Control, Look, is_on_deployment};
 use super::{Finding, Needs};
 
 const CHECK: &str = "health";
 
-/// One finding for each source.
+/// One finding for each source that the deployment is asked.
 pub(super) fn findings(look: &Look, needs: &Needs) -> Vec<Finding> {
-    let each = needs.sources.iter().map(|(name, source)| {
-        let criteria = || needs.criteria.iter().filter(|criterion| criterion.source == *name);
-        match look.controls.get(name) {
-            Some(Control::Document(document)) => judged(name, source, document, criteria()),
-            Some(Control::Failed(words)) => Finding::fail(
-                CHECK,
-                format!("{name}: {}", clip(words, REASON_BYTES_MAX)),
-                failed_advice(source),
-            ),
-            Some(Control::NotAsked(words)) => {
-                Finding::unknown(CHECK, format!("{name} was not asked: {words}"), RUN_AGAIN)
-            }
-            None => Finding::unknown(CHECK, format!("{name} was not asked"), RUN_AGAIN),
+    let asked = needs.sources.iter().filter(|(_, source)| is_on_deployment(source));
+    let each = asked.map(|(name, source)| match look.controls.get(name) {
+        Some(Control::Document(document)) => {
+            judged(name, source, needs, |pointer, unit| measured(document, pointer, unit))
         }
+        Some(Control::Told(told)) => {
+            judged(name, source, needs, |pointer, unit| told.measured(pointer, unit))
+        }
+        Some(Control::Missing(words)) => missing(name, words),
+        Some(Control::Failed(words)) => failed(name, source, words),
+        Some(Control::NotAsked(words)) => {
+            Finding::unknown(CHECK, format!("{name} was not asked: {words}"), RUN_AGAIN)
+        }
+        None => Finding::unknown(CHECK, format!("{name} was not asked"), RUN_AGAIN),
     });
     each.collect()
 }
 
-fn judged<'a>(
+/// The finding for a source that an endpoint was asked for, judged as the watch would judge it.
+pub fn endpoint_finding(name: &str, source: &Source, needs: &Needs, answer: &Answer) -> Finding {
+    match answer {
+        Answer::Told { document, .. } => {
+            judged(name, source, needs, |pointer, unit| measured(document, pointer, unit))
+        }
+        Answer::Missing(words) => missing(name, words),
+        Answer::Failed(words) => failed(name, source, words),
+    }
+}
+
+fn missing(name: &str, words: &str) -> Finding {
+    let words = clip(words, REASON_BYTES_MAX);
+    Finding::warn(CHECK, format!("{name} has nothing to show: {words}"), NOTHING_SHOWN)
+}
+
+fn failed(name: &str, source: &Source, words: &str) -> Finding {
+    let words = clip(words, REASON_BYTES_MAX);
+    Finding::fail(CHECK, format!("{name}: {words}"), failed_advice(source))
+}
+
+fn judged(
     name: &str,
     source: &Source,
-    document: &ConvexValue,
-    criteria: impl Iterator<Item = &'a Criterion>,
+    needs: &Needs,
+    measured: impl Fn(&str, Unit) -> Measured,
 ) -> Finding {
+    let criteria = needs.criteria.iter().filter(|criterion| criterion.source == name);
     let mut worst = Verdict::Pass;
     let mut words = Vec::new();
     for criterion in criteria {
-        let value = measured(document, &criterion.pointer, criterion.unit);
+        let value = measured(&criterion.pointer, criterion.unit);
         let (verdict, _) = criterion.judge(&value);
         worst = worst.max(verdict);
         let shown = clip(&value.shown(criterion.unit), SHOWN_BYTES_MAX);
@@ -61,11 +83,7 @@ fn judged<'a>(
             found,
             "look at it before a flag is turned on: it is beyond its target already",
         ),
-        Verdict::NoData => Finding::warn(
-            CHECK,
-            found,
-            "make the source answer with a value, or correct the pointer: what shows nothing is never a pass",
-        ),
+        Verdict::NoData => Finding::warn(CHECK, found, NOTHING_SHOWN),
         Verdict::Error => Finding::fail(CHECK, found, failed_advice(source)),
         Verdict::Breach => Finding::fail(
             CHECK,
@@ -93,6 +111,8 @@ fn failed_advice(source: &Source) -> String {
     }
 }
 
+/// What helps where a source has no value.
+const NOTHING_SHOWN: &str = "make it show a value, or correct the pointer: what shows nothing is never a pass, and holds up the phase";
 /// What helps where nothing was asked.
 const RUN_AGAIN: &str = "put right what is said above, then run this again";
 /// Longest value that is shown.

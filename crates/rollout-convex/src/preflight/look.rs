@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use futures_util::future::{join, join5};
 use futures_util::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
-use rollout_core::Source;
+use rollout_core::{Source, Span, SpanEnd};
 
+use crate::calls::{Lack, Told};
 use crate::convex::Convex;
 use crate::error::stopped::thrown_words;
 use crate::error::{CallError, TransportError};
@@ -30,6 +31,10 @@ pub(super) type Answer<T> = Result<T, CallError>;
 pub(super) enum Control {
     /// This is its document.
     Document(ConvexValue),
+    /// This is its document, with what it stands on.
+    Told(Told),
+    /// It works, and has nothing to show.
+    Missing(String),
     /// It was asked, and failed.
     Failed(String),
     /// It was not asked.
@@ -168,17 +173,26 @@ impl<'a, T: Transport> Asker<'a, T> {
     /// Asks each source once, a few at a time.
     async fn controls(&self, needs: &Needs, state: Option<&String>) -> BTreeMap<String, Control> {
         let stopped = state.map(String::as_str).filter(|state| *state != RUNNING);
-        let sources: Vec<_> =
-            needs.sources.iter().map(|(name, source)| self.named(name, source, stopped)).collect();
-        stream::iter(sources).buffer_unordered(CALLS_AT_ONCE_MAX).collect().await
+        // Endpoints are other servers; whoever knows them asks them.
+        let asked = needs.sources.iter().filter(|(_, source)| is_on_deployment(source));
+        let asked: Vec<_> = asked
+            .map(|(name, source)| self.named(name, source, needs.pointers(name), stopped))
+            .collect();
+        stream::iter(asked).buffer_unordered(CALLS_AT_ONCE_MAX).collect().await
     }
 
-    async fn named(&self, name: &str, source: &Source, stopped: Option<&str>) -> (String, Control) {
-        (name.to_owned(), self.control(source, stopped).await)
+    async fn named(
+        &self,
+        name: &str,
+        source: &Source,
+        pointers: Vec<&str>,
+        stopped: Option<&str>,
+    ) -> (String, Control) {
+        (name.to_owned(), self.control(source, &pointers, stopped).await)
     }
 
     /// Asks one source about the last quarter of an hour.
-    async fn control(&self, source: &Source, stopped: Option<&str>) -> Control {
+    async fn control(&self, source: &Source, pointers: &[&str], stopped: Option<&str>) -> Control {
         match source {
             Source::Function(call) => {
                 let to = (self.now)();
@@ -188,11 +202,34 @@ impl<'a, T: Transport> Asker<'a, T> {
                 let call = rollout_core::FunctionCall { path: call.path.clone(), args };
                 self.function(&call, stopped).await
             }
-            Source::Executions(_)
-            | Source::AppMetrics(_)
-            | Source::Http(_)
-            | Source::Prometheus(_) => {
-                Control::NotAsked(String::from("it is first asked by the baseline of the rollout"))
+            Source::Executions(calls) => {
+                let glance = self.convex.glance(calls, self.span(calls.over));
+                self.counted(glance).await
+            }
+            Source::AppMetrics(calls) => {
+                let span = self.span(calls.over);
+                self.counted(self.convex.app_metrics(calls, span, pointers)).await
+            }
+            Source::Http(_) | Source::Prometheus(_) => {
+                Control::NotAsked(String::from("it is not asked of the deployment"))
+            }
+        }
+    }
+
+    /// The time up to now.
+    fn span(&self, over: SignedDuration) -> Span {
+        let to = (self.now)();
+        Span { from: to.saturating_sub(over).unwrap_or(to), to, end: SpanEnd::Now }
+    }
+
+    async fn counted(&self, asking: impl Future<Output = Result<Told, Lack>>) -> Control {
+        match tokio::time::timeout_at(self.deadline, asking).await {
+            Ok(Ok(told)) => Control::Told(told),
+            Ok(Err(Lack::Missing(words))) => Control::Missing(words),
+            Ok(Err(Lack::Failed(words))) => Control::Failed(words),
+            Err(_) => {
+                let secs = self.within.as_secs();
+                Control::Failed(format!("no answer within {secs} s"))
             }
         }
     }
@@ -230,6 +267,14 @@ pub(super) async fn functions<T: Transport>(convex: &Convex<T>) -> Answer<Vec<De
     match convex.run(None, &Call::ApiSpec).await? {
         Ran::Returned(value) => Ok(wire::decode_functions(value)?),
         Ran::Threw(_) => Err(WireError::Unexpected("a list of functions").into()),
+    }
+}
+
+/// Whether the deployment itself is asked.
+pub(super) fn is_on_deployment(source: &Source) -> bool {
+    match source {
+        Source::Function(_) | Source::Executions(_) | Source::AppMetrics(_) => true,
+        Source::Http(_) | Source::Prometheus(_) => false,
     }
 }
 

@@ -20,6 +20,7 @@ use crate::transport::Transport;
 use crate::wire::DeployedFunction;
 use look::Look;
 
+pub use health::endpoint_finding;
 pub use needs::{Needs, Role, Wanted};
 
 /// One line of a preflight.

@@ -109,6 +109,12 @@ impl Needs {
         self.functions = wanted;
     }
 
+    /// Where the criteria of a source point in its document.
+    pub(super) fn pointers(&self, source: &str) -> Vec<&str> {
+        let read = self.criteria.iter().filter(|criterion| criterion.source == source);
+        read.map(|criterion| criterion.pointer.as_str()).collect()
+    }
+
     /// The functions that the plan calls, in one spelling.
     pub(super) fn called(&self) -> impl Iterator<Item = &Wanted> {
         self.functions.iter().filter(|wanted| wanted.role != Role::Mentioned)

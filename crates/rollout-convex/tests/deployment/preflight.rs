@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use convex_emulator::{Fault, FaultKind, RunState};
+use convex_emulator::{Fault, FaultKind, InjectedExecutions, RunState};
 use jiff::{SignedDuration, Timestamp};
 use rollout_convex::wire::{Request, Response};
 use rollout_convex::{
-    Bar, Convex, Finding, Needs, Role, Standing, Transport, TransportError, Wanted,
+    Answer, Bar, Convex, ConvexValue, Finding, Needs, Role, Standing, Transport, TransportError,
+    Wanted, endpoint_finding,
 };
-use rollout_core::{Calls, Criterion, FlagChange, Source, Unit};
+use rollout_core::{Bound, Calls, Comparison, Criterion, FlagChange, HttpGet, Limit, Source, Unit};
 use serde_json::json;
 
 use crate::support::{call, deployment, flag};
@@ -135,6 +136,62 @@ async fn a_deployment_that_hangs_is_given_up_in_time() {
     );
     assert!(findings.iter().all(|finding| finding.bar == Bar::Nothing));
     assert_eq!(troubles(&findings).len(), findings.len());
+}
+
+#[tokio::test]
+async fn sources_that_count_executions_are_asked_once() {
+    let (emulator, convex) = deployment("", &[]).await;
+    let injected = |times, error: Option<&str>| InjectedExecutions {
+        times,
+        function: "messages:send".into(),
+        took_ms: 20.0,
+        error: error.map(str::to_owned),
+        ..InjectedExecutions::default()
+    };
+    emulator.inject_executions(&[injected(30, None), injected(10, Some("boom"))]);
+    let source = |functions: &[&str]| {
+        Source::Executions(Calls {
+            functions: functions.iter().map(|name| (*name).into()).collect(),
+            callers: vec![],
+            over: SignedDuration::from_mins(15),
+            calls_min: 20,
+        })
+    };
+    let bound = |comparison, limit| Bound { comparison, limit: Limit::Number(limit) };
+    let criterion = |source: &str| Criterion {
+        name: source.into(),
+        label: "Error Rate".into(),
+        source: source.into(),
+        pointer: "/errorRate".into(),
+        unit: Unit::Percent,
+        target: Some(bound(Comparison::Less, 1.0)),
+        alert: Some(bound(Comparison::Greater, 5.0)),
+    };
+    let needs = Needs {
+        sources: BTreeMap::from([
+            ("few".into(), source(&["messages:other"])),
+            ("sends".into(), source(&["messages:send"])),
+        ]),
+        criteria: vec![criterion("few"), criterion("sends")],
+        ..Needs::default()
+    };
+    let findings = convex.preflight(&needs, WITHIN, &now).await;
+    let [few, sends] = troubles(&findings).try_into().unwrap();
+    assert!(few.starts_with("health Warn: few") && few.contains("0 calls"), "{few}");
+    assert_eq!(sends, "health Fail: sends: Error Rate 25 % (breach)");
+}
+
+#[test]
+fn an_endpoint_is_judged_as_the_watch_would() {
+    let get = HttpGet { endpoint: "status".into(), path: "/".into() };
+    let (source, needs) = (Source::Http(get), Needs::default());
+    let told = Answer::Told { document: ConvexValue::Number(1.0), basis: None };
+    let (missing, failed) = (Answer::Missing("no series".into()), Answer::Failed("refused".into()));
+    let standing = |answer| endpoint_finding("up", &source, &needs, answer).standing;
+    assert_eq!(
+        [&told, &missing, &failed].map(standing),
+        [Standing::Well, Standing::Warn, Standing::Fail]
+    );
 }
 
 #[tokio::test]
