@@ -79,7 +79,7 @@ fn misfit(wanted: &Wanted, known: &DeployedFunction) -> Option<Finding> {
             "name a mutation or an action for the smoke test to create with",
         )
         .barring(),
-        (Role::Asked | Role::Creates | Role::Mentioned, _) => return None,
+        (Role::Asked | Role::Creates | Role::Counted | Role::Mentioned, _) => return None,
     };
     Some(finding.at(&wanted.pointer))
 }
@@ -99,7 +99,9 @@ fn missing(wanted: &Wanted, deployed: &[DeployedFunction]) -> Finding {
         Role::Mentioned => {
             Finding::warn(CHECK, format!("{found}; the log names it to people"), advice)
         }
-        Role::Asked | Role::Creates => Finding::fail(CHECK, found, advice).barring(),
+        Role::Asked | Role::Creates | Role::Counted => {
+            Finding::fail(CHECK, found, advice).barring()
+        }
     };
     finding.at(&wanted.pointer)
 }
@@ -154,6 +156,7 @@ mod tests {
             (Role::Creates, "Query", Some(Fail)),
             (Role::Creates, "Mutation", None),
             (Role::Creates, "Action", None),
+            (Role::Counted, "Action", None),
             (Role::Mentioned, "Mutation", None),
         ];
         for (role, kind, expected) in table {

@@ -38,6 +38,8 @@ pub enum Role {
     Asked,
     /// Called once to create something. Must be able to.
     Creates,
+    /// Its executions are counted; never called. Any type will do.
+    Counted,
     /// Named in the log for people; never called.
     Mentioned,
 }
@@ -57,17 +59,24 @@ impl Needs {
     }
 
     fn name_functions(&mut self, plan: &Plan) {
-        let of_source = |(name, source): (&String, &Source)| match source {
-            Source::Function(call) => {
-                let pointer = format!("/sources/{}", name.replace('~', "~0").replace('/', "~1"));
-                Some(Wanted { path: call.path.clone(), role: Role::Asked, pointer })
-            }
-            Source::Executions(_)
-            | Source::AppMetrics(_)
-            | Source::Http(_)
-            | Source::Prometheus(_) => None,
-        };
-        let mut wanted: Vec<_> = self.sources.iter().filter_map(of_source).collect();
+        let mut wanted = Vec::new();
+        for (name, source) in &self.sources {
+            let pointer = || format!("/sources/{}", name.replace('~', "~0").replace('/', "~1"));
+            let (paths, role) = match source {
+                Source::Function(call) => (std::slice::from_ref(&call.path), Role::Asked),
+                Source::Executions(calls) | Source::AppMetrics(calls) => {
+                    (calls.functions.as_slice(), Role::Counted)
+                }
+                Source::Http(_) | Source::Prometheus(_) => (&[][..], Role::Counted),
+            };
+            // HTTP routes, `GET /path`, are not in the deployment's list of functions.
+            let paths = paths.iter().filter(|path| !path.contains(' '));
+            wanted.extend(paths.map(|path| Wanted {
+                path: path.clone(),
+                role,
+                pointer: pointer(),
+            }));
+        }
         let mut want = |path: &str, role, pointer: String| {
             wanted.push(Wanted { path: path.to_owned(), role, pointer });
         };
@@ -117,6 +126,9 @@ impl Needs {
 
     /// The functions that the plan calls, in one spelling.
     pub(super) fn called(&self) -> impl Iterator<Item = &Wanted> {
-        self.functions.iter().filter(|wanted| wanted.role != Role::Mentioned)
+        self.functions.iter().filter(|wanted| match wanted.role {
+            Role::Asked | Role::Creates => true,
+            Role::Counted | Role::Mentioned => false,
+        })
     }
 }

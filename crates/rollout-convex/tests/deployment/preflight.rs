@@ -88,6 +88,7 @@ async fn functions_that_are_missing_or_do_not_fit_bar_a_start_at_their_place() {
         ("tasks:create", Role::Asked),
         (HEALTH, Role::Creates),
         ("gone:away", Role::Mentioned),
+        ("gone:too", Role::Counted),
     ]);
     let bars = convex.bars(&needs, WITHIN, &now).await;
     assert_eq!(
@@ -96,6 +97,7 @@ async fn functions_that_are_missing_or_do_not_fit_bar_a_start_at_their_place() {
             "function Fail: there is no function monitoring/dashboard:getHealth on the deployment",
             "function Fail: tasks:create is a public mutation: each time it is asked it may change the app's data",
             "function Fail: monitoring/dashboard:getSystemHealth is an internal query, which cannot create anything",
+            "function Fail: there is no function gone:too on the deployment",
         ]
     );
     assert!(bars.iter().all(|finding| finding.pointer.as_deref() == Some("/sources/health")));
