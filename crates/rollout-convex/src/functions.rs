@@ -38,11 +38,11 @@ struct Question {
 type Answer = Result<ConvexValue, String>;
 
 /// One thing to ask.
-enum Job<'a> {
+enum Job {
     Variables,
     Changes,
     Ask(Question),
-    Count(&'a SourceQuery),
+    Count(SourceQuery),
 }
 
 /// One thing that was asked.
@@ -143,10 +143,13 @@ impl<T: Transport> Convex<T> {
         Reading { flags, writes, push: changes.push, cursors, measurements, probes }
     }
 
-    async fn ask(&self, key: EffectKey, job: Job<'_>) -> Asked {
+    async fn ask(&self, key: EffectKey, job: Job) -> Asked {
         match job {
             Job::Changes => Asked::Changes(self.changes(key).await),
-            Job::Count(query) => Asked::Counted(query.source.clone(), self.count(key, query).await),
+            Job::Count(query) => {
+                let told = self.count(&query).await;
+                Asked::Counted(query.source, told)
+            }
             Job::Variables => {
                 let read = self.list_variables(key).await;
                 Asked::Variables(read.map_err(|error| error.fault(Stakes::Read, &self.name)))
@@ -160,13 +163,18 @@ impl<T: Transport> Convex<T> {
     }
 
     /// Asks a source that counts executions.
-    async fn count(&self, _key: EffectKey, query: &SourceQuery) -> Result<Told, Lack> {
-        let SourceQuery { ask, span, stay, cursor, .. } = query;
+    async fn count(&self, query: &SourceQuery) -> Result<Told, Lack> {
+        let SourceQuery { ask, span, stay, cursor, metrics, source: _ } = query;
         match ask {
             Source::Executions(calls) => {
+                self.stream.note(query, self.transport().own_elapsed());
                 self.executions(calls, *span, *stay, cursor.as_deref()).await
             }
-            Source::AppMetrics(_) => Err(Lack::Failed("not there yet".into())),
+            Source::AppMetrics(calls) => {
+                let pointers: Vec<&str> =
+                    metrics.iter().map(|metric| metric.pointer.as_str()).collect();
+                self.app_metrics(calls, *span, &pointers).await
+            }
             Source::Function(_) | Source::Http(_) | Source::Prometheus(_) => {
                 Err(Lack::Failed(String::from("this source is not asked of a deployment")))
             }
@@ -210,7 +218,7 @@ impl<T: Transport> Convex<T> {
 }
 
 /// Everything that one reading has to ask, each thing once.
-fn jobs_of(observation: &Observation) -> Vec<Job<'_>> {
+fn jobs_of(observation: &Observation) -> Vec<Job> {
     let is_variable = |probe: &Probe| matches!(probe.kind, ProbeKind::VariableSet(_));
     let wants_variables =
         !observation.flags.is_empty() || observation.probes.iter().any(is_variable);
@@ -231,7 +239,7 @@ fn jobs_of(observation: &Observation) -> Vec<Job<'_>> {
         .then_some(Job::Variables)
         .into_iter()
         .chain(questions.into_iter().map(Job::Ask))
-        .chain(counted.map(Job::Count))
+        .chain(counted.cloned().map(Job::Count))
         .chain(changes)
         .collect()
 }

@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use futures_util::future::{Either, select};
 use jiff::SignedDuration;
-use rollout_core::{Calls, Span};
+use rollout_core::{Calls, SourceQuery, Span};
 use tokio::sync::watch;
 
+use super::alarm::LastAsked;
 use super::completion::{self, Answer};
 use super::news::News;
 use super::tail::{Cause, Moment, Tail};
@@ -35,6 +36,8 @@ pub(crate) struct Stream {
     heard: watch::Sender<u64>,
     /// Counts news that should not wait for the next question.
     stirred: watch::Sender<u64>,
+    /// What looks between two questions go by.
+    pub(super) last_asked: LastAsked,
 }
 
 impl Stream {
@@ -46,7 +49,18 @@ impl Stream {
             wanted: watch::Sender::new(0),
             heard: watch::Sender::new(0),
             stirred: watch::Sender::new(0),
+            last_asked: LastAsked::default(),
         }
+    }
+
+    /// Notes a question that was just asked, for the looks until the next one.
+    pub(crate) fn note(&self, query: &SourceQuery, now: Duration) {
+        self.last_asked.note(query, now);
+    }
+
+    /// Tells of the calls in a span as they are known now; asks for nothing.
+    pub(super) fn told(&self, calls: &Calls, span: Span, now: Moment) -> Result<Told, Lack> {
+        self.tail().tell(calls, span, now)
     }
 
     fn tail(&self) -> MutexGuard<'_, Tail> {
@@ -168,7 +182,7 @@ impl<T: Transport> Convex<T> {
         }
     }
 
-    fn moment(&self) -> Moment {
+    pub(super) fn moment(&self) -> Moment {
         Moment { passed: self.transport().elapsed(), own: self.transport().own_elapsed() }
     }
 
