@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::StreamExt;
+use futures_util::future::join;
 use futures_util::stream;
 use rollout_core::{
     EffectKey, Fault, FlagName, FunctionCall, Measured, Measurement, Observation, Probe,
@@ -17,7 +18,7 @@ use serde_json::Value as Json;
 use crate::calls::{Lack, Told};
 use crate::changes::Changes;
 use crate::convex::Convex;
-use crate::error::stopped::{may_be_stopped, thrown_words};
+use crate::error::stopped::{may_be_stopped, state_words, thrown_words};
 use crate::error::{CallError, Stakes};
 use crate::flags::{Variables, values_of};
 use crate::measure::{self, REASON_BYTES_MAX};
@@ -147,7 +148,7 @@ impl<T: Transport> Convex<T> {
         match job {
             Job::Changes => Asked::Changes(self.changes(key).await),
             Job::Count(query) => {
-                let told = self.count(&query).await;
+                let told = self.unless_stopped(key, self.count(&query)).await;
                 Asked::Counted(query.source, told)
             }
             Job::Variables => {
@@ -206,6 +207,19 @@ impl<T: Transport> Convex<T> {
             (question, Err(clip(&reason, REASON_BYTES_MAX)))
         });
         answers.collect()
+    }
+
+    /// Says that the deployment is stopped, in place of what its executions show then: that every call fails.
+    async fn unless_stopped(
+        &self,
+        key: EffectKey,
+        told: impl Future<Output = Result<Told, Lack>>,
+    ) -> Result<Told, Lack> {
+        let (told, state) = join(told, self.state(key)).await;
+        match state.and_then(|state| state_words(&state, &self.name)) {
+            Some(words) => Err(Lack::Failed(words)),
+            None => told,
+        }
     }
 
     /// What the deployment calls its own state: `running`, `paused` …; `None` when it does not say. Answers in every state.
