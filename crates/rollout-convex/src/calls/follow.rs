@@ -120,13 +120,17 @@ impl<T: Transport> Convex<T> {
         let now = self.transport().elapsed();
         self.stream.tail().want(now, stay, cursor);
         self.stream.wanted.send_modify(|count| *count = count.wrapping_add(1));
+        let mut followed = self.stream.followed.subscribe();
+        let answered = async {
+            // The senders live in `self`, so waiting for them cannot fail.
+            let _ = followed.wait_for(|followed| *followed).await;
+            while self.stream.tail().is_starting() && heard.changed().await.is_ok() {}
+        };
+        drop(select(pin!(answered), pin!(self.transport().wait(FIRST_ANSWER))).await);
         if !*self.stream.followed.borrow() {
             let words = "this process does not follow the deployment's executions";
             return Err(Lack::Failed(words.into()));
         }
-        let answered =
-            async { while self.stream.tail().is_starting() && heard.changed().await.is_ok() {} };
-        drop(select(pin!(answered), pin!(self.transport().wait(FIRST_ANSWER))).await);
         self.stream.tail().tell(calls, span, self.moment())
     }
 
