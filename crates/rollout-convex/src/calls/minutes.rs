@@ -131,7 +131,9 @@ pub(crate) fn decode(route: MetricRoute, response: &Response) -> Result<Figures,
                 Json::String(text) => text,
                 // A percentile may be written as 50 or as 50.0.
                 Json::Number(number) => number.as_f64().unwrap_or(f64::NAN).to_string(),
-                other => other.to_string(),
+                other @ (Json::Null | Json::Bool(_) | Json::Array(_) | Json::Object(_)) => {
+                    other.to_string()
+                }
             };
             Ok(named.into_iter().map(|(is, points)| (name(is), series(points))).collect())
         }
