@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use jiff::{SignedDuration, Span, SpanRelativeTo};
+use jiff::SignedDuration;
 use serde::Deserialize;
 use thiserror::Error;
 use toml::Value as Toml;
@@ -14,11 +14,12 @@ use toml::Value as Toml;
 use crate::audit::AuditAccess;
 use crate::declared::DeclaredVariable;
 use crate::functions;
-use crate::health::{FIELDS, NOISY_FIELDS};
+use crate::health::NOISY_FIELDS;
 use crate::scenario::{Alert, Change, Outage, OutageKind, Scenario, TaskOutcome, Throw};
 use crate::scenario_traffic::{
     TrafficChangeText, TrafficText, check_names, read_traffic, read_traffic_change,
 };
+use crate::scenario_values::{known_field, known_name, read_scalar, read_span, read_value};
 use crate::value::Value;
 
 /// What is wrong with a scenario file.
@@ -282,65 +283,6 @@ fn read_outage(text: OutageText, place: &str) -> Result<Outage, ScenarioError> {
     };
     let (at, lasts) = (read_span(&text.at, place)?, read_span(&text.lasts, place)?);
     Ok(Outage { at, lasts, kind })
-}
-
-fn read_span(text: &str, place: &str) -> Result<SignedDuration, ScenarioError> {
-    let span = text.parse::<Span>().and_then(|span| {
-        // Days are welcome in a scenario; emulator time has no time zone, so each has 24 hours.
-        span.to_duration(SpanRelativeTo::days_are_24_hours())
-    });
-    span.ok()
-        .filter(|span| !span.is_negative())
-        .ok_or_else(|| ScenarioError::Duration { place: place.to_owned(), text: text.to_owned() })
-}
-
-fn read_scalar(value: Toml, place: &str) -> Result<Value, ScenarioError> {
-    if value.is_table() || value.is_array() {
-        let expected = "a number, a string or a boolean";
-        return Err(ScenarioError::Unexpected { place: place.to_owned(), expected });
-    }
-    read_value(value, place)
-}
-
-fn read_value(value: Toml, place: &str) -> Result<Value, ScenarioError> {
-    Ok(match value {
-        Toml::String(text) => Value::Text(text),
-        #[expect(clippy::cast_precision_loss, reason = "every Convex number is a float")]
-        Toml::Integer(number) => Value::Float(number as f64),
-        Toml::Float(number) => Value::Float(number),
-        Toml::Boolean(flag) => Value::Bool(flag),
-        Toml::Datetime(_) => {
-            let expected = "a number, a string or a boolean instead of a date";
-            return Err(ScenarioError::Unexpected { place: place.to_owned(), expected });
-        }
-        Toml::Array(items) => Value::Array(
-            items.into_iter().map(|item| read_value(item, place)).collect::<Result<_, _>>()?,
-        ),
-        Toml::Table(entries) => Value::Object(
-            entries
-                .into_iter()
-                .map(|(key, value)| Ok((key, read_value(value, place)?)))
-                .collect::<Result<_, ScenarioError>>()?,
-        ),
-    })
-}
-
-fn known_field(field: String, place: &str) -> Result<String, ScenarioError> {
-    known_name(&field, &FIELDS, place, "health field")?;
-    Ok(field)
-}
-
-fn known_name(
-    name: &str,
-    known: &[&str],
-    place: &str,
-    kind: &'static str,
-) -> Result<(), ScenarioError> {
-    if known.contains(&name) {
-        return Ok(());
-    }
-    let (place, name, known) = (place.to_owned(), name.to_owned(), known.join(", "));
-    Err(ScenarioError::UnknownName { place, kind, name, known })
 }
 
 /// What a deployment behind a load balancer answers when nothing else is said.
