@@ -307,6 +307,12 @@ impl Deployment {
         if self.redacts { head } else { format!("{head}\n{reason}") }
     }
 
+    /// Whether the reasons of function errors are withheld.
+    #[must_use]
+    pub fn redacts(&self) -> bool {
+        self.redacts
+    }
+
     /// Withholds the reasons of function errors from now on, or no longer.
     pub fn set_redaction(&mut self, redacts: bool) {
         self.redacts = redacts;

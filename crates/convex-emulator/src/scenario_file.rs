@@ -12,10 +12,11 @@ use thiserror::Error;
 use toml::Value as Toml;
 
 use crate::audit::AuditAccess;
+use crate::completion::LogLine;
 use crate::declared::DeclaredVariable;
 use crate::functions;
 use crate::health::NOISY_FIELDS;
-use crate::scenario::{Alert, Change, Outage, OutageKind, Scenario, TaskOutcome, Throw};
+use crate::scenario::{Alert, Change, Log, Outage, OutageKind, Scenario, TaskOutcome, Throw};
 use crate::scenario_traffic::{
     TrafficChangeText, TrafficText, check_names, read_traffic, read_traffic_change,
 };
@@ -109,6 +110,7 @@ struct ChangeText {
     #[serde(default)]
     alerts: Vec<AlertText>,
     throw: Option<ThrowText>,
+    log: Option<LogText>,
     #[serde(default)]
     traffic: Vec<TrafficChangeText>,
 }
@@ -128,6 +130,21 @@ struct ThrowText {
     message: String,
     #[serde(rename = "data")]
     error_value: Option<Toml>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LogText {
+    function: String,
+    #[serde(default = "LogText::level")]
+    level: String,
+    lines: Vec<String>,
+}
+
+impl LogText {
+    fn level() -> String {
+        "LOG".to_owned()
+    }
 }
 
 #[derive(Deserialize)]
@@ -240,6 +257,7 @@ fn read_change(text: ChangeText, place: &str) -> Result<Change, ScenarioError> {
         fields.insert(known_field(field, place)?, None);
     }
     let throw = text.throw.map(|throw| read_throw(throw, place)).transpose()?;
+    let log = text.log.map(|log| read_log(log, place)).transpose()?;
     let alerts = text.alerts.into_iter().map(|alert| Alert {
         severity: alert.severity,
         message: alert.message,
@@ -254,7 +272,15 @@ fn read_change(text: ChangeText, place: &str) -> Result<Change, ScenarioError> {
         alerts: alerts.collect(),
         traffic: traffic.collect::<Result<_, _>>()?,
         throw,
+        log,
     })
+}
+
+fn read_log(text: LogText, place: &str) -> Result<Log, ScenarioError> {
+    known_name(&text.function, &functions::names(), place, "function")?;
+    known_name(&text.level, &LOG_LEVELS, place, "level of a log line")?;
+    let line = |line: String| LogLine { level: text.level.clone(), text: format!("'{line}'") };
+    Ok(Log { function: text.function, lines: text.lines.into_iter().map(line).collect() })
 }
 
 fn read_throw(text: ThrowText, place: &str) -> Result<Throw, ScenarioError> {
@@ -285,6 +311,7 @@ fn read_outage(text: OutageText, place: &str) -> Result<Outage, ScenarioError> {
     Ok(Outage { at, lasts, kind })
 }
 
+const LOG_LEVELS: [&str; 5] = ["LOG", "INFO", "WARN", "ERROR", "DEBUG"];
 /// What a deployment behind a load balancer answers when nothing else is said.
 const OUTAGE_STATUS: u16 = 503;
 

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 
 use crate::access::{Credential, Identity};
-use crate::calls::{self, Call, Endpoint, Outcome};
+use crate::calls::{self, Answer, Call, Endpoint, Outcome};
 use crate::completion::Caller;
 use crate::deployment::Deployment;
 use crate::functions::{Args, FunctionKind, Thrown};
@@ -198,11 +198,11 @@ impl Session {
     ) -> Result<Vec<Frame>, Vec<Frame>> {
         let name = calls::canonical_name(path).map_err(refused)?;
         let args = calls::read_args(args).map_err(refused)?;
-        let (outcome, request_id) =
+        let (answer, request_id) =
             self.run(deployment, now, kind, &name, &args).map_err(refused)?;
         let kind = if kind == FunctionKind::Action { "ActionResponse" } else { "MutationResponse" };
-        let mut body = json!({ "type": kind, "requestId": id, "logLines": [] });
-        match outcome {
+        let mut body = json!({ "type": kind, "requestId": id, "logLines": answer.log_lines });
+        match answer.outcome {
             Outcome::Value(value) => {
                 body["success"] = json!(true);
                 body["result"] = value.encode(Encoding::Exact);
@@ -241,10 +241,10 @@ impl Session {
         let mut modified = Vec::new();
         for (id, query) in queries.iter_mut().filter(|(_, query)| wanted(query)) {
             let ran = self.run(deployment, now, FunctionKind::Query, &query.name, &query.args);
-            let (outcome, request_id) = ran?;
-            if query.sent.as_ref() != Some(&outcome) {
-                modified.push(modification(deployment, *id, &outcome, &request_id));
-                query.sent = Some(outcome);
+            let (answer, request_id) = ran?;
+            if query.sent.as_ref() != Some(&answer.outcome) {
+                modified.push(modification(deployment, *id, &answer, &request_id));
+                query.sent = Some(answer.outcome);
             }
         }
         self.queries = queries;
@@ -258,7 +258,7 @@ impl Session {
         kind: FunctionKind,
         name: &str,
         args: &Result<Args, Thrown>,
-    ) -> Result<(Outcome, String), ApiError> {
+    ) -> Result<(Answer, String), ApiError> {
         let request_id = deployment.next_request_id();
         let call = Call {
             endpoint: Endpoint::Typed(kind),
@@ -268,8 +268,8 @@ impl Session {
             caller: Caller::SyncWorker,
             request_id: &request_id,
         };
-        let outcome = calls::execute(deployment, now, &call)?;
-        Ok((outcome, request_id))
+        let answer = calls::execute(deployment, now, &call)?;
+        Ok((answer, request_id))
     }
 
     fn transition(&mut self, now: Timestamp, modified: Vec<Json>) -> Frame {
@@ -295,18 +295,13 @@ impl Session {
     }
 }
 
-fn modification(
-    deployment: &Deployment,
-    query_id: u32,
-    outcome: &Outcome,
-    request_id: &str,
-) -> Json {
-    match outcome {
+fn modification(deployment: &Deployment, query_id: u32, answer: &Answer, request_id: &str) -> Json {
+    match &answer.outcome {
         Outcome::Value(value) => json!({
             "type": "QueryUpdated",
             "queryId": query_id,
             "value": value.encode(Encoding::Exact),
-            "logLines": [],
+            "logLines": answer.log_lines,
             "journal": null,
         }),
         Outcome::Failed(text, thrown) => {
@@ -314,7 +309,7 @@ fn modification(
                 "type": "QueryFailed",
                 "queryId": query_id,
                 "errorMessage": deployment.error_message(request_id, text),
-                "logLines": [],
+                "logLines": answer.log_lines,
                 "journal": null,
             });
             if let Some(thrown) = thrown {
