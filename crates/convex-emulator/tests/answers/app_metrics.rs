@@ -1,10 +1,6 @@
 //! `app_metrics` with every trap of the contract, against the core without sockets.
 
-#![expect(clippy::unwrap_used, reason = "the steps of a test may fail it")]
-
-mod bench;
-
-use bench::{Bench, check_error, json_of};
+use crate::bench::{Bench, check_error, json_of};
 use serde_json::{Value as Json, json};
 
 /// Start of the process, in seconds since the epoch: `Bench` starts half a second after it.

@@ -1,10 +1,6 @@
 //! The execution streams and the app's own traffic, against the core without sockets.
 
-#![expect(clippy::unwrap_used, reason = "the steps of a test may fail it")]
-
-mod bench;
-
-use bench::{Bench, check_error, json_of};
+use crate::bench::{Bench, check_error, json_of};
 use convex_emulator::RunState;
 use convex_emulator::streams;
 use convex_emulator::wire::Request;
@@ -114,7 +110,7 @@ fn only_the_newest_thousand_are_kept_and_nothing_marks_the_gap() {
 fn a_poll_waits_until_there_is_something_and_checks_the_key_first() {
     let mut bench = Bench::new("");
     let request = |cursor: &str| {
-        let mut request = Request::new("GET", STREAM).header("Authorization", bench::READER);
+        let mut request = Request::new("GET", STREAM).header("Authorization", crate::bench::READER);
         request.query.insert("cursor".to_owned(), cursor.to_owned());
         request
     };
@@ -145,7 +141,7 @@ fn progress_is_in_the_function_logs_only() {
         (&json!("Progress"), &json!("[LOG] 'half way'"))
     );
     let mut request = Request::new("GET", LOGS)
-        .header("Authorization", bench::READER)
+        .header("Authorization", crate::bench::READER)
         .header("Convex-Client", "npm-cli-1.48.0");
     request.query.insert("cursor".to_owned(), "0".to_owned());
     let logs = json_of(&bench.send(&request));

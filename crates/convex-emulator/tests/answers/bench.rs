@@ -1,8 +1,5 @@
 //! A deployment without sockets, with its own time that a test moves by hand.
 
-#![expect(clippy::unwrap_used, reason = "the steps of a test may fail it")]
-#![allow(dead_code, reason = "each test binary uses its own part of this")]
-
 use std::collections::BTreeMap;
 
 use convex_emulator::wire::{self, Request, Response};
