@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use super::alarm::LastAsked;
 use super::completion::{self, Answer};
 use super::news::News;
-use super::tail::{Cause, Moment, Tail};
+use super::tail::{Cause, Moment, Rest, Tail};
 use super::told::{Lack, Told};
 use crate::convex::Convex;
 use crate::error::CallError;
@@ -93,8 +93,8 @@ impl<T: Transport> Convex<T> {
         let mut wanted = self.stream.wanted.subscribe();
         loop {
             wanted.mark_unchanged();
-            if self.stream.tail().left(self.transport().elapsed()).is_none() {
-                self.stream.tail().stop();
+            // One look under one lock: a question that comes right after it changes `wanted`.
+            if self.stream.tail().rest(self.transport().elapsed()) == Rest::Idle {
                 // The sender lives in `self`, so this cannot fail.
                 let _ = wanted.changed().await;
                 continue;
@@ -134,13 +134,18 @@ impl<T: Transport> Convex<T> {
         let now = self.transport().elapsed();
         self.stream.tail().want(now, stay, cursor);
         self.stream.wanted.send_modify(|count| *count = count.wrapping_add(1));
+        let mut followed = self.stream.followed.subscribe();
+        let answered = async {
+            // The senders live in `self`, so waiting for them cannot fail.
+            let _ = followed.wait_for(|followed| *followed).await;
+            while self.stream.tail().is_starting() && heard.changed().await.is_ok() {}
+        };
+        // Whichever ends first, the tail knows what can be told.
+        let _ = select(pin!(answered), pin!(self.transport().wait(FIRST_ANSWER))).await;
         if !*self.stream.followed.borrow() {
             let words = "this process does not follow the deployment's executions";
             return Err(Lack::Failed(words.into()));
         }
-        let answered =
-            async { while self.stream.tail().is_starting() && heard.changed().await.is_ok() {} };
-        drop(select(pin!(answered), pin!(self.transport().wait(FIRST_ANSWER))).await);
         self.stream.tail().tell(calls, span, self.moment())
     }
 
