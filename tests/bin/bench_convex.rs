@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use rollout_api::client::{Client, IdempotencyKey};
 use rollout_api::{JournalEntry, StartRequest};
-use rollout_e2e::{Daemon, EmulatorProcess, Row, Run, Workshop, finish, table};
+use rollout_e2e::{Daemon, EmulatorProcess, Row, Run, Workshop, finish, table, verdict_of};
 use tempfile::TempDir;
 use tokio::process::Command;
 
@@ -123,7 +123,9 @@ async fn executions_row(site: &Site) -> Result<Row> {
         run.until("bake_started").await;
         emulator.post("executions", "[{\"function\": \"messages:send\", \"times\": 50}]").await;
         // The stream is followed, and what it says is no breach.
-        run.until_that("a reading that passes", |entry| entry.kind == "reading_taken").await;
+        let passes =
+            |entry: &JournalEntry| entry.kind == "reading_taken" && verdict_of(entry) == "pass";
+        run.until_that("a reading that passes", passes).await;
         let start = Instant::now();
         let failing = "[{\"function\": \"messages:send\", \"times\": 50, \"error\": \"boom\"}]";
         emulator.post("executions", failing).await;
