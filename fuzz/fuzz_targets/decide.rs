@@ -190,7 +190,7 @@ impl<'a> Script<'a> {
     }
 
     fn outcome(&mut self, effect: &Effect, how: u8) -> Outcome {
-        let fault = |class| Outcome::Failed(Fault::new(class, None, "because"));
+        let fault = |class| Outcome::failed(Fault::new(class, None, "because"));
         match (how % 16, effect) {
             (13, _) => fault(FaultClass::Transient),
             (14, _) => fault(FaultClass::Permanent),

@@ -4,9 +4,12 @@ use std::fs;
 use std::path::Path;
 
 use rollout_api::HoldKind;
-use rollout_e2e::{GATED, Setting, World, text_of};
+use rollout_e2e::{GATED, PhaseSpec, Setting, World, plan, text_of, verdict_of};
 
 use crate::PROGRAMS;
+
+const PHASE: PhaseSpec =
+    PhaseSpec { flag: "ENABLE_ONE", bake: "700h", checkpoints: &["1h", "700h"] };
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_key_holds_and_is_never_shown() {
@@ -67,6 +70,49 @@ async fn a_key_that_the_deployment_refuses_starts_nothing() {
     assert!(refused.stderr.contains("BadAdminKey"), "{}", refused.stderr);
     let list = world.ctl(&["list"]).await.expect_code(0);
     assert!(!list.stdout.contains("r1"), "{}", list.stdout);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_revoked_in_the_window_is_no_breach_and_a_new_one_needs_no_restart() {
+    let world = World::start(PROGRAMS, Setting { scale: 600, ..Setting::default() }).await;
+    let key = world.emulator.admin_key();
+    let mut run = world.begin(&plan("revoked", &[PHASE])).await;
+    run.until("bake_started").await;
+
+    // Nothing can be seen any more: that is said, and it is neither a breach nor a pass.
+    world.emulator.revoke_key(&key);
+    let reading = run.until_that("a reading without a key", |entry| {
+        entry.kind == "reading_taken" && verdict_of(entry) == "error"
+    });
+    let reading = reading.await;
+    assert!(reading.text.contains("credential file of deployment production"), "{}", reading.text);
+    run.until("held").await;
+    assert_eq!(run.count("rollback_started"), 0, "{}", run.last_entries());
+    assert_eq!(run.phase(1).await.stage, "baking");
+
+    // A rollback is tried for ever, and a person is told what it needs.
+    world.ctl(&["rollback", "r1", "--reason", "the key is gone"]).await;
+    for _ in 0..4 {
+        let failed = run.until("effect_failed").await;
+        assert_eq!(failed.details["fault"]["code"], "BadAdminKey", "{}", failed.text);
+    }
+    let told = |hold: &rollout_api::HoldView| hold.kind == HoldKind::EffectFailed;
+    assert!(run.detail().await.summary.holds.iter().any(told), "{}", run.last_entries());
+
+    // Each new key in the file is taken up by the next try: one that may not write, then a good one.
+    world.write_key(&world.emulator.read_only_key());
+    let refused = run.until_that("a try with the other key", |entry| {
+        entry.kind == "effect_failed" && entry.details["fault"]["code"] != "BadAdminKey"
+    });
+    let refused = refused.await;
+    assert_eq!(refused.details["fault"]["code"], "OperationNotPermitted", "{}", refused.text);
+    assert!(refused.text.contains("deployment:env:write"), "{}", refused.text);
+    world.emulator.restore_keys();
+    world.write_key(&key);
+    run.until("rollback_finished").await;
+    assert_eq!(world.emulator.env()["ENABLE_ONE"], "false");
+    run.catch_up().await;
+    assert!(run.of_kind("reading_taken").all(|entry| verdict_of(entry) != "breach"));
 }
 
 /// Looks for `secret` in every file below `dir`; says how many there are.

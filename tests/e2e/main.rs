@@ -12,6 +12,7 @@ mod demo;
 mod faults;
 mod kill_and_resume;
 mod outage;
+mod stopped;
 mod strange_health;
 
 use rollout_e2e::Programs;

@@ -45,6 +45,10 @@ pub enum Operation {
     ViewData,
     /// Read the audit log.
     ViewAuditLog,
+    /// Read the streams of executions.
+    ViewLogs,
+    /// Read the metrics.
+    ViewMetrics,
     /// Run internal queries.
     RunInternalQueries,
     /// Run internal mutations.
@@ -87,6 +91,8 @@ impl Operation {
             Self::WriteEnvironmentVariables => "deployment:env:write",
             Self::ViewData => "deployment:data:view",
             Self::ViewAuditLog => "deployment:auditLog:view",
+            Self::ViewLogs => "deployment:logs:view",
+            Self::ViewMetrics => "deployment:metrics:view",
             Self::RunInternalQueries => "deployment:functions:runInternalQueries",
             Self::RunInternalMutations => "deployment:functions:runInternalMutations",
             Self::RunInternalActions => "deployment:functions:runInternalActions",
@@ -98,6 +104,8 @@ impl Operation {
             Self::ViewEnvironmentVariables
             | Self::ViewData
             | Self::ViewAuditLog
+            | Self::ViewLogs
+            | Self::ViewMetrics
             | Self::RunInternalQueries => true,
             Self::WriteEnvironmentVariables
             | Self::RunInternalMutations
@@ -119,7 +127,10 @@ impl Identity {
             Self::Reader => Err(ApiError::new(
                 403,
                 "OperationNotPermitted",
-                format!("this key may not perform this operation ({})", operation.role_spelling()),
+                format!(
+                    "You do not have permission to perform this operation ({}).",
+                    operation.role_spelling()
+                ),
             )),
             Self::Anyone => Err(no_deploy_key()),
         }
@@ -202,7 +213,7 @@ impl Keys {
                 return Ok(identity);
             }
         }
-        let message = "the provided admin key was invalid for this instance";
+        let message = "The provided admin key was invalid for this instance";
         Err(ApiError::new(401, "BadAdminKey", message))
     }
 
@@ -333,7 +344,7 @@ mod tests {
         assert_eq!(Identity::Reader.require(Operation::RunInternalQueries), Ok(()));
         let error = Identity::Reader.require(Operation::WriteEnvironmentVariables).unwrap_err();
         assert_eq!((error.status, error.code.as_str()), (403, "OperationNotPermitted"));
-        assert!(error.message.ends_with("(deployment:env:write)"), "{}", error.message);
+        assert!(error.message.ends_with("(deployment:env:write)."), "{}", error.message);
         let anyone = Identity::Anyone.require(Operation::ViewEnvironmentVariables);
         assert_eq!(code(anyone).as_deref(), Some("BadDeployKey"));
     }

@@ -59,6 +59,13 @@ impl EmulatorClock {
         self.origin.checked_add(scaled).unwrap_or(end)
     }
 
+    /// How long `span` of emulator time takes in real time.
+    #[must_use]
+    pub fn real_span(&self, span: SignedDuration) -> Duration {
+        let seconds = span.as_secs_f64().max(0.0) / self.scale;
+        Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
+    }
+
     /// The real instant at which this clock shows [`EmulatorClock::origin`].
     #[must_use]
     pub fn real_origin(&self) -> Timestamp {

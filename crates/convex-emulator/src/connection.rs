@@ -7,6 +7,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -33,7 +34,17 @@ struct CutState {
 #[derive(Debug, Clone)]
 pub(crate) struct Connections {
     open: watch::Sender<usize>,
+    accepted: Arc<AtomicU64>,
     cutters: Arc<Mutex<Vec<Weak<Mutex<CutState>>>>>,
+}
+
+/// How many TCP connections there were and are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConnectionCounts {
+    /// Accepted since the start, those included that an outage closed at once.
+    pub accepted: u64,
+    /// Open now.
+    pub open: usize,
 }
 
 /// Accepts connections that can be cut; closes them at once while `refuses` says so.
@@ -73,7 +84,7 @@ impl Cutter {
 
 impl Connections {
     pub(crate) fn new() -> Self {
-        Self { open: watch::Sender::new(0), cutters: Arc::default() }
+        Self { open: watch::Sender::new(0), accepted: Arc::default(), cutters: Arc::default() }
     }
 
     /// Cuts every open connection and waits until all are gone, at most [`CLOSE_WAIT_MAX`].
@@ -84,6 +95,11 @@ impl Connections {
         if tokio::time::timeout(CLOSE_WAIT_MAX, closed).await.is_err() {
             tracing::warn!("connections were still open when the emulator stopped");
         }
+    }
+
+    pub(crate) fn counts(&self) -> ConnectionCounts {
+        let accepted = self.accepted.load(Ordering::Relaxed);
+        ConnectionCounts { accepted, open: *self.open.borrow() }
     }
 
     /// Cuts every open connection.
@@ -114,8 +130,11 @@ impl<R: Fn() -> bool + Send + 'static> Listener for CuttableListener<R> {
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
         loop {
             match self.listener.accept().await {
-                Ok(_) if (self.refuses)() => {}
+                Ok(_) if (self.refuses)() => {
+                    self.connections.accepted.fetch_add(1, Ordering::Relaxed);
+                }
                 Ok((stream, peer)) => {
+                    self.connections.accepted.fetch_add(1, Ordering::Relaxed);
                     if let Err(error) = stream.set_nodelay(true) {
                         tracing::debug!(%error, "cannot set TCP_NODELAY");
                     }

@@ -10,9 +10,12 @@ use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
 use crate::clock::EmulatorClock;
-use crate::deployment::{Deployment, RunState};
+use crate::connection::ConnectionCounts;
+use crate::deployment::{Deployment, DisabledBy, RunState};
 use crate::envvars::EnvChange;
 use crate::faults::{self, Fault};
+use crate::injected::InjectedExecutions;
+use crate::metrics::Gauges;
 use crate::records::{RequestRecord, Write};
 use crate::tasks::Task;
 use crate::wire::{ApiError, Request, Response};
@@ -20,25 +23,48 @@ use crate::wire::{ApiError, Request, Response};
 /// The part of the path that leads here.
 pub const PREFIX: &str = "/_emulator/";
 
+/// What controls show of the server around a deployment.
+#[derive(Debug, Clone, Copy)]
+pub struct Server {
+    /// Its clock.
+    pub clock: EmulatorClock,
+    /// Its connections.
+    pub connections: ConnectionCounts,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+struct RestartBody {
+    cursor_back_ms: f64,
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct StateBody {
     state: RunState,
+    #[serde(rename = "disabledBy", default)]
+    disabled_by: DisabledBy,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RedactionBody {
+    redacts: bool,
 }
 
 /// Answers a control request at `now`.
 pub fn handle(
     deployment: &mut Deployment,
-    clock: &EmulatorClock,
+    server: &Server,
     now: Timestamp,
     request: &Request,
 ) -> Response {
-    answer(deployment, clock, now, request).unwrap_or_else(Response::from)
+    answer(deployment, server, now, request).unwrap_or_else(Response::from)
 }
 
 fn answer(
     deployment: &mut Deployment,
-    clock: &EmulatorClock,
+    server: &Server,
     now: Timestamp,
     request: &Request,
 ) -> Result<Response, ApiError> {
@@ -55,9 +81,13 @@ fn answer(
         ("GET", "clock") => ok(json!({
             "now": now.to_string(),
             "startedAt": deployment.progress().started_at().to_string(),
-            "realOrigin": clock.real_origin().to_string(),
-            "origin": clock.origin().to_string(),
-            "scale": clock.scale(),
+            "realOrigin": server.clock.real_origin().to_string(),
+            "origin": server.clock.origin().to_string(),
+            "scale": server.clock.scale(),
+        })),
+        ("GET", "connections") => ok(json!({
+            "accepted": server.connections.accepted,
+            "open": server.connections.open,
         })),
         ("POST", "faults") => {
             deployment.inject(request.read_json::<Fault>(BODY_BYTES_MAX)?);
@@ -71,11 +101,49 @@ fn answer(
             let values = request.read_json::<BTreeMap<String, Option<String>>>(BODY_BYTES_MAX)?;
             let changes: Vec<EnvChange> =
                 values.into_iter().map(|(name, value)| EnvChange { name, value }).collect();
-            deployment.edit(&changes, now)?;
+            match request.query.get("by") {
+                Some(member) => deployment.edit_as(member, &changes, now)?,
+                None => deployment.edit(&changes, now)?,
+            }
             Ok(Response::empty(200))
         }
         ("POST", "state") => {
-            deployment.set_run_state(request.read_json::<StateBody>(BODY_BYTES_MAX)?.state);
+            deployment.catch_up(now);
+            let body = request.read_json::<StateBody>(BODY_BYTES_MAX)?;
+            deployment.set_disabled_by(body.disabled_by);
+            deployment.set_run_state(body.state);
+            Ok(Response::empty(200))
+        }
+        ("POST", "executions") => {
+            let injected = request.read_json::<Vec<InjectedExecutions>>(BODY_BYTES_MAX)?;
+            deployment.inject_executions(now, &injected);
+            Ok(Response::empty(200))
+        }
+        ("POST", "gauges") => {
+            let gauges = request.read_json::<Gauges>(BODY_BYTES_MAX)?;
+            deployment.activity_mut().metrics_mut().gauges = gauges;
+            Ok(Response::empty(200))
+        }
+        ("POST", "restart") => {
+            let body = if request.body.is_empty() {
+                RestartBody::default()
+            } else {
+                request.read_json::<RestartBody>(BODY_BYTES_MAX)?
+            };
+            deployment.restart(now, body.cursor_back_ms.max(0.0));
+            Ok(Response::empty(200))
+        }
+        ("POST", "audit_log") => {
+            deployment.set_audit_access(request.read_json(BODY_BYTES_MAX)?);
+            Ok(Response::empty(200))
+        }
+        ("POST", "variables") => {
+            deployment.declare(request.read_json(BODY_BYTES_MAX)?);
+            Ok(Response::empty(200))
+        }
+        ("POST", "redaction") => {
+            let body = request.read_json::<RedactionBody>(BODY_BYTES_MAX)?;
+            deployment.set_redaction(body.redacts);
             Ok(Response::empty(200))
         }
         ("POST", "push") => {

@@ -14,6 +14,7 @@ use crate::envvars::EnvChange;
 use crate::faults::{FaultKind, html_response, status_response};
 use crate::records::{RequestRecord, Write};
 use crate::scenario::OutageKind;
+use crate::streams;
 use crate::wire::{self, Request, Response};
 
 /// What to do with a request and its connection. Waits are in real time.
@@ -59,6 +60,34 @@ pub fn deliver(deployment: &mut Deployment, now: Timestamp, request: &Request) -
         Some(fault) => with_fault(deployment, now, request, fault),
         None => at_once(finish(deployment, now, request)),
     }
+}
+
+/// What the shell does with a request that has just arrived, or waits since it arrived.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Arrival {
+    /// A long poll that finds nothing new: ask again after a change.
+    Waits,
+    /// Everything else.
+    Delivered(Delivery),
+}
+
+/// Decides as [`deliver`] does, but lets a long poll wait that meets no outage and no fault.
+pub fn arrive(deployment: &mut Deployment, now: Timestamp, request: &Request) -> Arrival {
+    deployment.catch_up(now);
+    let meets_nothing =
+        deployment.progress().outage(now).is_none() && !deployment.faults().meets(&request.path);
+    if meets_nothing && streams::waits(deployment, now, request) {
+        return Arrival::Waits;
+    }
+    Arrival::Delivered(deliver(deployment, now, request))
+}
+
+/// Ends a long poll whose server went away.
+pub fn go_down(deployment: &mut Deployment, now: Timestamp, request: &Request) -> Response {
+    let message = Some("the server is shutting down");
+    let response = status_response(500, Some("InternalServerError"), message);
+    record(deployment, now, request, Some(response.status));
+    response
 }
 
 /// Lets the deployment answer, meeting no outage and no fault.

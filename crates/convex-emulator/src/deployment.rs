@@ -6,17 +6,22 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use thiserror::Error;
 
 use crate::access::{KeyError, Keys};
+use crate::activity::Activity;
+use crate::audit::{AuditAccess, AuditEvent, AuditLog};
+use crate::declared::DeclaredVariable;
 use crate::envvars::{EnvChange, EnvVarRejected, EnvVars};
 use crate::faults::{Fault, Faults};
 use crate::health::{Health, Progress};
+use crate::injected::InjectedExecutions;
 use crate::records::{Records, RequestRecord, Write};
 use crate::scenario::Scenario;
 use crate::stamps::{Stamp, Stamps};
 use crate::tasks::Tasks;
+use crate::traffic;
 
 /// What a deployment starts with.
 #[derive(Debug, Clone)]
@@ -58,6 +63,19 @@ pub enum RunState {
     Suspended,
 }
 
+/// What a disabled deployment exceeded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum DisabledBy {
+    /// The limits of the free plan.
+    FreePlan,
+    /// A limit on spending.
+    Spending,
+    /// A limit on usage that somebody configured.
+    #[default]
+    UsageLimit,
+}
+
 /// A deployment.
 #[derive(Debug, Clone)]
 pub struct Deployment {
@@ -72,6 +90,12 @@ pub struct Deployment {
     last_push: Stamp,
     writes: Records<Write>,
     requests: Records<RequestRecord>,
+    activity: Activity,
+    revision: u64,
+    redacts: bool,
+    changed_at: Timestamp,
+    audit_log: AuditLog,
+    disabled_by: DisabledBy,
 }
 
 impl RunState {
@@ -83,6 +107,22 @@ impl RunState {
             Self::Paused => "paused",
             Self::Disabled => "disabled",
             Self::Suspended => "suspended",
+        }
+    }
+}
+
+impl DisabledBy {
+    fn words(self) -> &'static str {
+        match self {
+            Self::FreePlan => {
+                "You have exceeded the free plan limits, so your deployments have been disabled. Please upgrade to a Pro plan or reach out to us at support@convex.dev for help."
+            }
+            Self::Spending => {
+                "You have exceeded your spending limits, so your deployments have been disabled. Please increase your spending limit on the Convex dashboard or wait until limits reset."
+            }
+            Self::UsageLimit => {
+                "This deployment has been disabled because it exceeded a configured usage limit."
+            }
         }
     }
 }
@@ -103,6 +143,9 @@ impl Deployment {
             .map(|(name, value)| EnvChange { name, value: Some(value) })
             .collect();
         env.apply(&changes, &mut stamps, now)?;
+        env.declare(settings.scenario.declared.clone());
+        let (redacts, access) = (settings.scenario.redacts, settings.scenario.audit_access);
+        let audit_log = AuditLog::new(access);
         let progress = Progress::start(settings.scenario, &env, now);
         Ok(Self {
             name: settings.name,
@@ -116,6 +159,12 @@ impl Deployment {
             last_push,
             writes: Records::default(),
             requests: Records::default(),
+            activity: Activity::start(now),
+            revision: 0,
+            redacts,
+            changed_at: now,
+            audit_log,
+            disabled_by: DisabledBy::default(),
         })
     }
 
@@ -125,9 +174,13 @@ impl Deployment {
     ///
     /// Returns why nothing was changed.
     pub fn write(&mut self, mut write: Write, changes: &[EnvChange]) -> Result<(), EnvVarRejected> {
+        self.catch_up(write.at);
+        let events = AuditEvent::of(&write, &self.env);
         let result = self.env.apply(changes, &mut self.stamps, write.at);
         if result.is_ok() {
             self.progress.observe(&self.env, write.at);
+            self.audit_log.extend(events);
+            self.changed(write.at);
         }
         write.applied = result.is_ok();
         self.writes.push(write);
@@ -143,6 +196,21 @@ impl Deployment {
         self.write(Write::foreign(now, changes), changes)
     }
 
+    /// Changes a variable as this member of the team would, in the dashboard.
+    ///
+    /// # Errors
+    ///
+    /// Returns why nothing was changed.
+    pub fn edit_as(
+        &mut self,
+        member: &str,
+        changes: &[EnvChange],
+        now: Timestamp,
+    ) -> Result<(), EnvVarRejected> {
+        let member = Some(member.to_owned());
+        self.write(Write { member, ..Write::foreign(now, changes) }, changes)
+    }
+
     /// Records a write that never reached the variables.
     pub fn record_lost_write(&mut self, write: Write) {
         self.writes.push(write);
@@ -156,11 +224,55 @@ impl Deployment {
     /// Records that code was pushed at `now`.
     pub fn push(&mut self, now: Timestamp) {
         self.last_push = self.stamps.next(now);
+        self.changed(now);
     }
 
     /// Pauses, disables, suspends or resumes the deployment.
     pub fn set_run_state(&mut self, run_state: RunState) {
         self.run_state = run_state;
+        self.revision += 1;
+    }
+
+    /// What a disabled deployment exceeded.
+    pub fn set_disabled_by(&mut self, disabled_by: DisabledBy) {
+        self.disabled_by = disabled_by;
+    }
+
+    /// Why no function runs, as clients are told; `None` while they do.
+    pub(crate) fn refusal(&self) -> Option<&'static str> {
+        match self.run_state {
+            RunState::Running => None,
+            RunState::Paused => Some(PAUSED),
+            RunState::Disabled => Some(self.disabled_by.words()),
+            RunState::Suspended => Some(SUSPENDED),
+        }
+    }
+
+    /// When something last changed that a query can read.
+    #[must_use]
+    pub fn changed_at(&self) -> Timestamp {
+        self.changed_at
+    }
+
+    fn changed(&mut self, at: Timestamp) {
+        self.changed_at = self.changed_at.max(at);
+        self.revision += 1;
+    }
+
+    /// The audit log.
+    #[must_use]
+    pub fn audit_log(&self) -> &AuditLog {
+        &self.audit_log
+    }
+
+    /// Says whether the deployment has an audit log.
+    pub fn set_audit_access(&mut self, access: AuditAccess) {
+        self.audit_log.access = access;
+    }
+
+    /// Judges updates of variables from now on by what the app declares.
+    pub fn declare(&mut self, declared: Vec<DeclaredVariable>) {
+        self.env.declare(declared);
     }
 
     /// Adds a fault.
@@ -249,8 +361,76 @@ impl Deployment {
         &self.requests
     }
 
+    /// The text of a function error as clients see it; its reason may be withheld.
+    pub(crate) fn error_message(&self, request_id: &str, reason: &str) -> String {
+        let head = format!("[Request ID: {request_id}] Server Error");
+        if self.redacts { head } else { format!("{head}\n{reason}") }
+    }
+
+    /// Withholds the reasons of function errors from now on, or no longer.
+    pub fn set_redaction(&mut self, redacts: bool) {
+        self.redacts = redacts;
+    }
+
+    /// Lets the app's own traffic happen up to `now`; called before anything that it depends on
+    /// changes, and before anybody looks.
+    pub fn catch_up(&mut self, now: Timestamp) {
+        let refusal = self.refusal();
+        self.activity.catch_up(&self.progress, refusal, now);
+    }
+
+    /// Logs executions at `now` that a test made up.
+    pub fn inject_executions(&mut self, now: Timestamp, injected: &[InjectedExecutions]) {
+        self.catch_up(now);
+        for executions in injected {
+            let count = self.activity.log().pushed();
+            for completion in executions.completions(now, count) {
+                self.activity.record(now, completion);
+            }
+        }
+    }
+
+    /// How long after `now` the app's own traffic goes on; `None` when it has none.
+    #[must_use]
+    pub fn next_execution_after(&self, now: Timestamp) -> Option<SignedDuration> {
+        traffic::next_after(&self.progress, now).map(|at| at.duration_since(now))
+    }
+
+    /// What ran on the deployment.
+    #[must_use]
+    pub fn activity(&self) -> &Activity {
+        &self.activity
+    }
+
+    /// What ran on the deployment, to add to it.
+    pub fn activity_mut(&mut self) -> &mut Activity {
+        &mut self.activity
+    }
+
+    /// Restarts the server process at `now`: what it held in memory is lost, and the cursors of the
+    /// streams go on `cursor_back_ms` behind the clock.
+    pub fn restart(&mut self, now: Timestamp, cursor_back_ms: f64) {
+        self.activity.restart(now, cursor_back_ms);
+    }
+
+    /// Changes with everything that a websocket or a long poll can wait for.
+    #[must_use]
+    pub(crate) fn ticks(&self) -> u64 {
+        self.revision.wrapping_add(self.activity.ticks())
+    }
+
+    /// Grows with everything that the answer of a subscribed query can depend on.
+    #[must_use]
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
     /// Makes a request id for a request that brought none.
     pub fn next_request_id(&mut self) -> String {
         self.stamps.next_request_id()
     }
 }
+
+const PAUSED: &str = "Cannot run functions while this deployment is paused. Resume the deployment in the dashboard settings to allow functions to run.";
+const SUSPENDED: &str =
+    "Cannot run functions while this deployment is suspended. Please contact support.";

@@ -13,10 +13,12 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::clock::EmulatorClock;
+use crate::connection::ConnectionCounts;
 use crate::deployment::{Deployment, DeploymentSettings, RunState, SettingsError};
 use crate::envvars::{EnvChange, EnvVarRejected};
 use crate::faults::Fault;
 use crate::http::Shell;
+use crate::injected::InjectedExecutions;
 use crate::records::{RequestRecord, Write};
 use crate::scenario::Scenario;
 use crate::tasks::Task;
@@ -188,6 +190,43 @@ impl Emulator {
         self.shell.with(|deployment, now| deployment.edit(&[change], now))
     }
 
+    /// Changes a variable as this member of the team would, in the dashboard.
+    ///
+    /// # Errors
+    ///
+    /// Returns why nothing was changed.
+    pub fn edit_as(
+        &self,
+        member: &str,
+        name: &str,
+        value: Option<&str>,
+    ) -> Result<(), EnvVarRejected> {
+        let change = EnvChange { name: name.to_owned(), value: value.map(str::to_owned) };
+        self.shell.with(|deployment, now| deployment.edit_as(member, &[change], now))
+    }
+
+    /// Calls `act` with the deployment and emulator time, for whatever has no method of its own.
+    pub fn with<T>(&self, act: impl FnOnce(&mut Deployment, Timestamp) -> T) -> T {
+        self.shell.with(act)
+    }
+
+    /// Logs executions now that a test made up.
+    pub fn inject_executions(&self, injected: &[InjectedExecutions]) {
+        self.shell.with(|deployment, now| deployment.inject_executions(now, injected));
+    }
+
+    /// Restarts the server process: executions and metrics are lost, and the cursors of the streams
+    /// go on `cursor_back_ms` behind the clock. Variables stay.
+    pub fn restart(&self, cursor_back_ms: f64) {
+        self.shell.with(|deployment, now| deployment.restart(now, cursor_back_ms));
+    }
+
+    /// How many TCP connections were accepted since the start, and how many are open.
+    #[must_use]
+    pub fn connections(&self) -> ConnectionCounts {
+        self.shell.connections.counts()
+    }
+
     /// Adds a fault.
     pub fn inject(&self, fault: Fault) {
         self.shell.with(|deployment, _| deployment.inject(fault));
@@ -210,7 +249,10 @@ impl Emulator {
 
     /// Pauses, disables, suspends or resumes the deployment.
     pub fn set_run_state(&self, run_state: RunState) {
-        self.shell.with(|deployment, _| deployment.set_run_state(run_state));
+        self.shell.with(|deployment, now| {
+            deployment.catch_up(now);
+            deployment.set_run_state(run_state);
+        });
     }
 
     /// Pushes code, as `npx convex deploy` would.

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use thiserror::Error;
 
+use crate::declared::DeclaredVariable;
 use crate::stamps::{Stamp, Stamps};
 
 /// One change of an update; no value means removal.
@@ -34,11 +35,26 @@ pub struct EnvRow {
 #[derive(Debug, Clone, Default)]
 pub struct EnvVars {
     rows: BTreeMap<String, EnvRow>,
+    declared: Vec<DeclaredVariable>,
 }
 
 /// Why an update was refused; nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum EnvVarRejected {
+    /// The app declares the variable with other values.
+    #[error("environment variable `{name}` must be one of \"{expected}\"")]
+    Undeclared {
+        /// The name.
+        name: String,
+        /// The values it takes.
+        expected: String,
+    },
+    /// The app declares that the variable must be there.
+    #[error("environment variable `{name}` is required and cannot be removed")]
+    Required {
+        /// The name.
+        name: String,
+    },
     /// The name does not match `^[a-zA-Z_]+[a-zA-Z0-9_]*$`.
     #[error(
         "environment variable name `{name}` must start with a letter and hold only letters, numbers and underscores"
@@ -75,6 +91,8 @@ impl EnvVarRejected {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
+            Self::Undeclared { .. } => "InvalidEnvironmentVariable",
+            Self::Required { .. } => "RequiredEnvironmentVariable",
             Self::NameInvalid { .. } => "EnvironmentVariableNameInvalid",
             Self::NameTooLong => "EnvironmentVariableNameTooLong",
             Self::ValueTooLarge { .. } => "EnvironmentVariableValueTooLarge",
@@ -116,6 +134,9 @@ impl EnvVars {
         {
             return Err(EnvVarRejected::TotalSizeLimitMet);
         }
+        for declared in &self.declared {
+            declared.check(self.get(&declared.name), &values)?;
+        }
         for change in ordered {
             match &change.value {
                 Some(value) => {
@@ -128,6 +149,11 @@ impl EnvVars {
             }
         }
         Ok(())
+    }
+
+    /// Judges updates from now on by what the app declares.
+    pub fn declare(&mut self, declared: Vec<DeclaredVariable>) {
+        self.declared = declared;
     }
 
     /// The value of a variable.

@@ -130,6 +130,12 @@ impl Faults {
         self.0.len()
     }
 
+    /// Whether a request to `path` would meet a fault.
+    #[must_use]
+    pub fn meets(&self, path: &str) -> bool {
+        self.0.iter().any(|fault| path.contains(&fault.path_part))
+    }
+
     /// Takes the fault that a request to `path` meets.
     pub fn fire(&mut self, path: &str) -> Option<FaultKind> {
         let index = self.0.iter().position(|fault| path.contains(&fault.path_part))?;

@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::envvars::EnvVars;
 use crate::scenario::{Alert, Change, Outage, Scenario, Throw};
 use crate::stamps::hash;
+use crate::traffic::{Load, Traffic};
 use crate::value::Value;
 
 /// A scenario under way.
@@ -74,6 +75,17 @@ impl Progress {
     pub fn thrown(&self, function: &str, now: Timestamp) -> Option<&Throw> {
         let throws = self.in_force(now).filter_map(|change| change.throw.as_ref());
         throws.filter(|throw| throw.function == function).last()
+    }
+
+    /// How often `traffic` is called at `now` and how it ends.
+    #[must_use]
+    pub fn load(&self, traffic: &Traffic, now: Timestamp) -> Load {
+        let mut load = traffic.load.clone();
+        let changes = self.in_force(now).flat_map(|change| &change.traffic);
+        changes
+            .filter(|change| change.function == traffic.function)
+            .for_each(|change| load.apply(change));
+        load
     }
 
     /// The app's health at `now`.

@@ -11,19 +11,24 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, HttpBody as _};
-use axum::extract::{ConnectInfo, Query, State};
+use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::{ConnectInfo, FromRequestParts as _, Query, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use jiff::Timestamp;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::clock::EmulatorClock;
 use crate::connection::{Connections, CuttableListener, Cutter};
 use crate::control;
-use crate::delivery::{self, Cut, Delivery};
+use crate::delivery::{self, Arrival, Cut, Delivery};
 use crate::deployment::Deployment;
 use crate::function_routes::CALL_BODY_BYTES_MAX;
+use crate::socket;
+use crate::sync_routes::SWITCHING_PROTOCOLS;
 use crate::wire::{Request, Response};
 
 /// A deployment with everything that serves it.
@@ -32,6 +37,8 @@ pub(crate) struct Shell {
     deployment: Mutex<Deployment>,
     pub(crate) clock: EmulatorClock,
     pub(crate) connections: Connections,
+    /// Ticks whenever something happened that a websocket or a long poll may wait for.
+    changes: watch::Sender<u64>,
     /// Requests that are finished later, whether or not their client is still there.
     held: Mutex<JoinSet<()>>,
 }
@@ -42,15 +49,24 @@ impl Shell {
             deployment: Mutex::new(deployment),
             clock,
             connections: Connections::new(),
+            changes: watch::Sender::new(0),
             held: Mutex::default(),
         }
+    }
+
+    /// Ticks whenever variables, code, state or executions have changed.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
     }
 
     /// Calls `act` with the deployment and the time.
     pub(crate) fn with<T>(&self, act: impl FnOnce(&mut Deployment, Timestamp) -> T) -> T {
         let mut deployment = self.deployment.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.clock.now();
-        act(&mut deployment, now)
+        let done = act(&mut deployment, now);
+        let ticks = deployment.ticks();
+        self.changes.send_if_modified(|seen| std::mem::replace(seen, ticks) != ticks);
+        done
     }
 
     /// Serves `listener` until the returned future is dropped.
@@ -70,6 +86,10 @@ impl Shell {
         if let Err(error) = axum::serve(listener, service).await {
             tracing::warn!(%error, "the emulator stopped serving");
         }
+    }
+
+    fn to_http(&self, response: Response) -> axum::response::Response {
+        to_http(response, self.clock.now())
     }
 
     /// Closes all connections, which ends their handlers, then ends the held requests.
@@ -116,46 +136,86 @@ async fn serve_request(
     ConnectInfo(cutter): ConnectInfo<Cutter>,
     request: axum::extract::Request,
 ) -> axum::response::Response {
-    let Ok(request) = read_request(request).await else {
-        return to_http(Response::empty(408));
+    let (mut parts, body) = request.into_parts();
+    // Taken out here, because only the parts of the real request know its connection.
+    let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &()).await.ok();
+    let Ok(request) = read_request(parts, body).await else {
+        return shell.to_http(Response::empty(408));
     };
     if request.path.starts_with(control::PREFIX) {
-        let clock = shell.clock;
-        return to_http(
-            shell.with(|deployment, now| control::handle(deployment, &clock, now, &request)),
-        );
+        let server =
+            control::Server { clock: shell.clock, connections: shell.connections.counts() };
+        let response =
+            shell.with(|deployment, now| control::handle(deployment, &server, now, &request));
+        return shell.to_http(response);
     }
-    match shell.with(|deployment, now| delivery::deliver(deployment, now, &request)) {
+    match long_poll(&shell, &request).await {
         Delivery::Respond { wait, response } => {
             hold(wait).await;
-            to_http(response)
+            match upgrade {
+                Some(upgrade) if response.status == SWITCHING_PROTOCOLS => {
+                    upgrade.on_upgrade(move |socket| socket::serve(shell, socket))
+                }
+                _ => shell.to_http(response),
+            }
         }
         Delivery::FinishAfter { wait } => match shell.finish_later(request, wait).await {
-            Ok(response) => to_http(response),
-            Err(_) => cut_off(&cutter, Cut::Close),
+            Ok(response) => shell.to_http(response),
+            Err(_) => cut_off(&shell, &cutter, Cut::Close),
         },
         Delivery::Cut { wait, cut } => {
             hold(wait).await;
-            cut_off(&cutter, cut)
+            cut_off(&shell, &cutter, cut)
         }
     }
 }
 
+/// Delivers a request; a long poll with nothing new is held until there is, or its time is over.
+async fn long_poll(shell: &Shell, request: &Request) -> Delivery {
+    let mut changes = shell.changes();
+    let first = shell.with(|deployment, now| {
+        (delivery::arrive(deployment, now, request), deployment.activity().restarts())
+    });
+    let (mut arrival, restarts) = first;
+    let end = Instant::now() + POLL_WAIT_MAX;
+    loop {
+        if let Arrival::Delivered(delivery) = arrival {
+            return delivery;
+        }
+        let left = end.saturating_duration_since(Instant::now());
+        let next = shell.with(|deployment, now| deployment.next_execution_after(now));
+        let next = next.map_or(left, |span| shell.clock.real_span(span).min(left));
+        // Ends when something was logged or written, or when the app's next execution is due.
+        tokio::time::timeout(next, changes.changed()).await.ok();
+        let is_over = Instant::now() >= end;
+        arrival = shell.with(|deployment, now| {
+            let answer =
+                |response| Arrival::Delivered(Delivery::Respond { wait: Duration::ZERO, response });
+            if deployment.activity().restarts() != restarts {
+                answer(delivery::go_down(deployment, now, request))
+            } else if is_over {
+                answer(delivery::finish(deployment, now, request))
+            } else {
+                delivery::arrive(deployment, now, request)
+            }
+        });
+    }
+}
+
 /// Waits in real time, as an injected fault of the network asks.
-async fn hold(wait: Duration) {
+pub(crate) async fn hold(wait: Duration) {
     if !wait.is_zero() {
         tokio::time::timeout(wait, std::future::pending::<()>()).await.ok();
     }
 }
 
 /// Cuts the connection. The response is never sent: writing it fails.
-fn cut_off(cutter: &Cutter, cut: Cut) -> axum::response::Response {
+fn cut_off(shell: &Shell, cutter: &Cutter, cut: Cut) -> axum::response::Response {
     cutter.cut(cut);
-    to_http(Response::empty(500))
+    shell.to_http(Response::empty(500))
 }
 
-async fn read_request(request: axum::extract::Request) -> Result<Request, axum::Error> {
-    let (parts, body) = request.into_parts();
+async fn read_request(parts: Parts, body: Body) -> Result<Request, axum::Error> {
     let query = Query::<BTreeMap<String, String>>::try_from_uri(&parts.uri);
     let headers = parts.headers.iter().map(|(name, value)| {
         (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
@@ -183,7 +243,7 @@ async fn read_body(mut body: Body) -> Result<Vec<u8>, axum::Error> {
     Ok(bytes)
 }
 
-fn to_http(response: Response) -> axum::response::Response {
+fn to_http(response: Response, now: Timestamp) -> axum::response::Response {
     let mut http = axum::response::Response::new(Body::from(response.body));
     *http.status_mut() =
         StatusCode::from_u16(response.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -195,5 +255,18 @@ fn to_http(response: Response) -> axum::response::Response {
             http.headers_mut().insert(HeaderName::from_static(name), value);
         }
     }
+    // The server's time: a client compares it with its own clock.
+    if let Some(date) = http_date(now) {
+        http.headers_mut().insert(header::DATE, date);
+    }
     http
 }
+
+/// `Sun, 06 Nov 1994 08:49:37 GMT`; none for a year that has no such form.
+fn http_date(now: Timestamp) -> Option<HeaderValue> {
+    let text = jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&now).ok()?;
+    HeaderValue::try_from(text).ok()
+}
+
+/// How long a poll of a stream waits for something new, in real time.
+const POLL_WAIT_MAX: Duration = Duration::from_secs(60);

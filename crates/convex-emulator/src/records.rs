@@ -29,6 +29,8 @@ pub struct Write {
     pub origin: WriteOrigin,
     /// Names and new values in the order of the request; no value is a removal.
     pub changes: Vec<(String, Option<String>)>,
+    /// Which member of the team wrote, of a foreign write that says so.
+    pub member: Option<String>,
     /// The `User-Agent` header.
     pub user_agent: Option<String>,
     /// The `Convex-Client` header.
@@ -65,6 +67,7 @@ impl Write {
             at,
             origin: WriteOrigin::Client,
             changes: to_pairs(changes),
+            member: None,
             user_agent: header("user-agent"),
             convex_client: header("convex-client"),
             request_id: header("convex-request-id"),
@@ -79,6 +82,7 @@ impl Write {
             at,
             origin: WriteOrigin::Foreign,
             changes: to_pairs(changes),
+            member: None,
             user_agent: None,
             convex_client: None,
             request_id: None,

@@ -8,7 +8,12 @@ use std::path::Path;
 
 use jiff::SignedDuration;
 
+use crate::audit::AuditAccess;
+use crate::completion::UdfType;
+use crate::declared::DeclaredVariable;
+use crate::functions::FunctionKind;
 use crate::scenario_file::{self, ScenarioError};
+use crate::traffic::{Traffic, TrafficChange};
 use crate::value::Value;
 
 /// A whole scenario. The default one is an app that is always healthy.
@@ -24,6 +29,14 @@ pub struct Scenario {
     pub changes: Vec<Change>,
     /// When the deployment cannot be reached.
     pub outages: Vec<Outage>,
+    /// The app's own calls.
+    pub traffic: Vec<Traffic>,
+    /// Variables that the app declares.
+    pub declared: Vec<DeclaredVariable>,
+    /// Whether the deployment withholds the reasons of function errors.
+    pub redacts: bool,
+    /// Whether the deployment has an audit log.
+    pub audit_access: AuditAccess,
     /// Tasks that do not succeed, by name.
     pub tasks: BTreeMap<String, TaskOutcome>,
 }
@@ -41,6 +54,8 @@ pub struct Change {
     pub fields: BTreeMap<String, Option<Value>>,
     /// Alerts to add.
     pub alerts: Vec<Alert>,
+    /// What becomes of the app's own calls.
+    pub traffic: Vec<TrafficChange>,
     /// A function that throws.
     pub throw: Option<Throw>,
 }
@@ -116,6 +131,18 @@ impl Scenario {
     /// The names of the scenarios that ship with the emulator.
     pub fn builtin_names() -> impl Iterator<Item = &'static str> {
         BUILTIN.iter().map(|(name, _)| *name)
+    }
+
+    /// What kind of function `name` is, if it is one of those that are only called by traffic.
+    #[must_use]
+    pub fn kind_of_traffic(&self, name: &str) -> Option<FunctionKind> {
+        let traffic = self.traffic.iter().find(|traffic| traffic.function == name)?;
+        match traffic.udf_type {
+            UdfType::Query => Some(FunctionKind::Query),
+            UdfType::Mutation => Some(FunctionKind::Mutation),
+            UdfType::Action => Some(FunctionKind::Action),
+            UdfType::HttpAction => None,
+        }
     }
 
     /// Reads the text of a scenario file.

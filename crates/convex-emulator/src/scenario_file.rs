@@ -11,9 +11,14 @@ use serde::Deserialize;
 use thiserror::Error;
 use toml::Value as Toml;
 
+use crate::audit::AuditAccess;
+use crate::declared::DeclaredVariable;
 use crate::functions;
 use crate::health::{FIELDS, NOISY_FIELDS};
 use crate::scenario::{Alert, Change, Outage, OutageKind, Scenario, TaskOutcome, Throw};
+use crate::scenario_traffic::{
+    TrafficChangeText, TrafficText, check_names, read_traffic, read_traffic_change,
+};
 use crate::value::Value;
 
 /// What is wrong with a scenario file.
@@ -72,6 +77,19 @@ struct FileText {
     outage: Vec<OutageText>,
     #[serde(default)]
     task: Vec<TaskText>,
+    #[serde(default)]
+    traffic: Vec<TrafficText>,
+    #[serde(default)]
+    variable: Vec<DeclaredVariable>,
+    #[serde(default)]
+    deployment: DeploymentText,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+struct DeploymentText {
+    audit_log: bool,
+    redact: bool,
 }
 
 #[derive(Deserialize)]
@@ -90,6 +108,8 @@ struct ChangeText {
     #[serde(default)]
     alerts: Vec<AlertText>,
     throw: Option<ThrowText>,
+    #[serde(default)]
+    traffic: Vec<TrafficChangeText>,
 }
 
 #[derive(Deserialize)]
@@ -160,6 +180,15 @@ pub(crate) fn parse(text: &str) -> Result<Scenario, ScenarioError> {
         };
         scenario.tasks.insert(task.name, outcome);
     }
+    for (index, traffic) in file.traffic.into_iter().enumerate() {
+        scenario.traffic.push(read_traffic(traffic, &format!("traffic {}", index + 1))?);
+    }
+    scenario.declared = file.variable;
+    scenario.redacts = file.deployment.redact;
+    if file.deployment.audit_log {
+        scenario.audit_access = AuditAccess::Enabled;
+    }
+    check_names(&mut scenario.changes, &scenario.traffic)?;
     Ok(scenario)
 }
 
@@ -215,12 +244,14 @@ fn read_change(text: ChangeText, place: &str) -> Result<Change, ScenarioError> {
         message: alert.message,
         metric: alert.metric,
     });
+    let traffic = text.traffic.into_iter().map(|traffic| read_traffic_change(traffic, place));
     Ok(Change {
         when: text.when,
         after: text.after.map_or(Ok(SignedDuration::ZERO), |after| read_span(&after, place))?,
         lasts: text.lasts.map(|lasts| read_span(&lasts, place)).transpose()?,
         fields,
         alerts: alerts.collect(),
+        traffic: traffic.collect::<Result<_, _>>()?,
         throw,
     })
 }

@@ -6,10 +6,13 @@
 use jiff::Timestamp;
 use serde_json::json;
 
+use crate::completion::UdfType;
 use crate::deployment::Deployment;
 use crate::functions::{
     self, ArgKind, ArgSpec, Args, Function, FunctionKind, Presence, Visibility,
 };
+use crate::metrics::canonical_path;
+use crate::traffic::Traffic;
 use crate::value::Value;
 
 fn query_environment_variables(deployment: &mut Deployment, _: Timestamp, _: &Args) -> Value {
@@ -50,7 +53,7 @@ fn last_push_event(deployment: &mut Deployment, _: Timestamp, _: &Args) -> Value
     ])
 }
 
-fn api_spec(_: &mut Deployment, _: Timestamp, _: &Args) -> Value {
+fn api_spec(deployment: &mut Deployment, _: Timestamp, _: &Args) -> Value {
     let spec = |function: &Function| {
         let (module, name) = function.name.split_once(':').unwrap_or((function.name, "default"));
         Value::object([
@@ -61,7 +64,29 @@ fn api_spec(_: &mut Deployment, _: Timestamp, _: &Args) -> Value {
             ("returns", Value::object([("type", Value::text("any"))])),
         ])
     };
-    Value::Array(functions::all().map(spec).collect())
+    let mut specs: Vec<Value> = functions::all().map(spec).collect();
+    let traffic = &deployment.progress().scenario().traffic;
+    let is_new = |traffic: &&Traffic| functions::find(&traffic.function).is_none();
+    specs.extend(traffic.iter().filter(is_new).map(traffic_spec));
+    Value::Array(specs)
+}
+
+/// The spec of a function that is only called by traffic.
+fn traffic_spec(traffic: &Traffic) -> Value {
+    let kind = ("functionType", Value::text(traffic.udf_type.as_str()));
+    if let (UdfType::HttpAction, Some((method, path))) =
+        (traffic.udf_type, traffic.function.split_once(' '))
+    {
+        return Value::object([kind, ("method", Value::text(method)), ("path", Value::text(path))]);
+    }
+    let any = || Value::object([("type", Value::text("any"))]);
+    Value::object([
+        ("identifier", Value::text(canonical_path(&traffic.function))),
+        kind,
+        ("visibility", Value::object([("kind", Value::text("public"))])),
+        ("args", any()),
+        ("returns", any()),
+    ])
 }
 
 fn args_validator(args: &[ArgSpec]) -> Value {
@@ -80,6 +105,14 @@ fn args_validator(args: &[ArgSpec]) -> Value {
     Value::decode(&validator).unwrap_or(Value::Null)
 }
 
+fn cloud_url(deployment: &mut Deployment, _: Timestamp, _: &Args) -> Value {
+    Value::Text(format!("https://{}.convex.cloud", deployment.name()))
+}
+
+fn site_url(deployment: &mut Deployment, _: Timestamp, _: &Args) -> Value {
+    Value::Text(format!("https://{}.convex.site", deployment.name()))
+}
+
 fn get_version(_: &mut Deployment, _: Timestamp, _: &Args) -> Value {
     Value::text(PUSHED_NPM_VERSION)
 }
@@ -96,12 +129,14 @@ const fn query(
 const PUSHED_NPM_VERSION: &str = "1.48.0";
 const NAME: [ArgSpec; 1] =
     [ArgSpec { name: "name", kind: ArgKind::Text, presence: Presence::Required }];
-pub(crate) static FUNCTIONS: [Function; 7] = [
+pub(crate) static FUNCTIONS: [Function; 9] = [
     query("_system/cli/queryEnvironmentVariables:default", &[], query_environment_variables),
     query("_system/cli/queryEnvironmentVariables:get", &NAME, get_environment_variable),
     query("_system/frontend/listEnvironmentVariables:default", &[], query_environment_variables),
     query("_system/frontend/deploymentState:deploymentState", &[], deployment_state),
     query("_system/frontend/deploymentEvents:lastPushEvent", &[], last_push_event),
+    query("_system/cli/convexUrl:cloudUrl", &[], cloud_url),
+    query("_system/cli/convexUrl:siteUrl", &[], site_url),
     query("_system/cli/modules:apiSpec", &[], api_spec),
     query("_system/frontend/getVersion:default", &[], get_version),
 ];

@@ -11,10 +11,17 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value as Json, json};
 
 use crate::access::{Credential, Identity, Operation, READ_ONLY_OPERATIONS};
+use crate::audit;
+use crate::batch_routes::{self, BatchRoute};
+use crate::calls::Endpoint;
+use crate::control_plane::{self, ControlPlane};
 use crate::deployment::Deployment;
 use crate::env_routes;
-use crate::function_routes::{self, Endpoint};
+use crate::function_routes;
 use crate::functions::FunctionKind;
+use crate::metrics_routes::{self, MetricsRoute};
+use crate::streams::{self, StreamKind};
+use crate::sync_routes;
 
 /// A request as it arrived, taken apart.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -158,6 +165,11 @@ enum Route<'a> {
     ListEnv,
     UpdateEnv,
     Function(Endpoint<'a>),
+    Sync,
+    Stream(StreamKind),
+    Metrics(MetricsRoute),
+    Batch(BatchRoute),
+    ControlPlane(ControlPlane),
 }
 
 impl<'a> Route<'a> {
@@ -177,8 +189,18 @@ impl<'a> Route<'a> {
             "/api/query" => Self::Function(Endpoint::Typed(FunctionKind::Query)),
             "/api/mutation" => Self::Function(Endpoint::Typed(FunctionKind::Mutation)),
             "/api/action" => Self::Function(Endpoint::Typed(FunctionKind::Action)),
-            path => Self::Function(Endpoint::Run(path.strip_prefix("/api/run/")?)),
+            path if sync_routes::is_sync(path) => Self::Sync,
+            path => return Self::find_by_prefix(path),
         })
+    }
+
+    fn find_by_prefix(path: &'a str) -> Option<Self> {
+        let stream = StreamKind::find(path).map(Self::Stream);
+        let metrics = || MetricsRoute::find(path).map(Self::Metrics);
+        let run = || path.strip_prefix("/api/run/").map(Endpoint::Run).map(Self::Function);
+        let batch = || BatchRoute::find(path).map(Self::Batch);
+        let control_plane = || ControlPlane::find(path).map(Self::ControlPlane);
+        stream.or_else(metrics).or_else(batch).or_else(control_plane).or_else(run)
     }
 
     fn methods(self) -> &'static [&'static str] {
@@ -189,9 +211,14 @@ impl<'a> Route<'a> {
             | Self::CheckAdminKey
             | Self::DeploymentKind
             | Self::AuditLog
-            | Self::ListEnv => &["GET"],
+            | Self::ListEnv
+            | Self::Sync
+            | Self::Stream(_)
+            | Self::Metrics(_) => &["GET"],
             Self::Function(Endpoint::Typed(FunctionKind::Query)) => &["GET", "POST"],
-            Self::UpdateEnv | Self::Function(_) => &["POST"],
+            Self::UpdateEnv | Self::Function(_) | Self::Batch(_) | Self::ControlPlane(_) => {
+                &["POST"]
+            }
         }
     }
 }
@@ -212,14 +239,15 @@ fn answer(
             identify(deployment, request)?.require(Operation::ViewData)?;
             Ok(Response::json(200, &json!({ "kind": "selfHosted" })))
         }
-        Route::AuditLog => {
-            identify(deployment, request)?.require(Operation::ViewAuditLog)?;
-            let message = "audit logs are not available on this deployment";
-            Err(ApiError::new(403, "AuditLogsDisabled", message))
-        }
+        Route::AuditLog => audit::list(deployment, now, request),
         Route::ListEnv => env_routes::list(deployment, request),
         Route::UpdateEnv => env_routes::update(deployment, now, request),
         Route::Function(endpoint) => function_routes::call(deployment, now, request, endpoint),
+        Route::Sync => Ok(sync_routes::upgrade(request)),
+        Route::Batch(route) => batch_routes::answer(deployment, now, request, route),
+        Route::ControlPlane(call) => control_plane::answer(deployment, request, call),
+        Route::Metrics(route) => metrics_routes::answer(deployment, now, request, route),
+        Route::Stream(kind) => streams::answer(deployment, now, request, kind),
     }
 }
 

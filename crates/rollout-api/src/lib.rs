@@ -8,6 +8,7 @@
 //! makes typed calls over the unix socket.
 
 mod detail;
+mod doctor;
 mod exit;
 mod journal;
 mod order;
@@ -24,6 +25,10 @@ pub mod plan;
 pub use detail::{
     BakeView, CheckpointView, FlagView, IncidentState, IncidentView, ItemView, ItemWhen, PhaseView,
     ReadingView, RolloutDetail, ValueView,
+};
+pub use doctor::{
+    DeploymentView, DoctorReport, DoctorRequest, DoctorSection, FindingState, FindingView,
+    VariableView, opposite,
 };
 pub use exit::Exit;
 pub use journal::{EventPage, JournalEntry};

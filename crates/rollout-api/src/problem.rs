@@ -94,6 +94,8 @@ pub enum Code {
     KeyReused,
     /// `RO0308`
     FlagLocked,
+    /// `RO0309`
+    DeploymentUnfit,
     /// `RO0401`
     BodyTooLarge,
     /// `RO0402`
@@ -111,7 +113,7 @@ struct Row(&'static str, u16, Exit, &'static str);
 
 impl Code {
     /// All codes, in the order of their numbers.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::Usage,
         Self::PlanMalformed,
         Self::PlanInvalid,
@@ -134,6 +136,7 @@ impl Code {
         Self::DeploymentBusy,
         Self::KeyReused,
         Self::FlagLocked,
+        Self::DeploymentUnfit,
         Self::BodyTooLarge,
         Self::BadBody,
         Self::NotAllowed,
@@ -182,6 +185,9 @@ impl Code {
                 Row("RO0307", 422, Refused, "the idempotency key was used for another request")
             }
             Self::FlagLocked => Row("RO0308", 409, Refused, "a flag is locked by an open incident"),
+            Self::DeploymentUnfit => {
+                Row("RO0309", 422, Refused, "the deployment cannot run this plan")
+            }
             Self::BodyTooLarge => Row("RO0401", 413, Refused, "the request is too large"),
             Self::BadBody => Row("RO0402", 400, Refused, "the request cannot be read"),
             Self::NotAllowed => Row("RO0403", 403, Refused, "not allowed"),

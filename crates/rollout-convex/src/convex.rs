@@ -7,10 +7,12 @@ use std::fmt;
 use std::sync::atomic::AtomicUsize;
 
 use rollout_core::{Effect, EffectKey, Fault, FaultClass, Outcome};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
+use crate::calls::Stream;
+use crate::changes::Untold;
 use crate::error::{CallError, Stakes};
-use crate::key::KeyReport;
+use crate::key::{KeyIdentity, KeyReport};
 use crate::target::{self, ConvexError, Target};
 use crate::text::Redaction;
 use crate::transport::{Http, Transport};
@@ -37,10 +39,16 @@ pub struct Convex<T = Http> {
     transport: T,
     redaction: Redaction,
     warnings: Vec<String>,
+    /// What the key says about itself; nothing of its secret.
+    pub(crate) identity: KeyIdentity,
     /// Which spelling of the list path answered last: an index into the candidates of `flags`.
     pub(crate) list_route: AtomicUsize,
     /// The same for the update path.
     pub(crate) set_route: AtomicUsize,
+    /// The stream of executions.
+    pub(crate) stream: Stream,
+    /// What the deployment does not tell about changes.
+    pub(crate) untold: Untold,
 }
 
 impl Convex<Http> {
@@ -61,6 +69,11 @@ impl Convex<Http> {
     pub fn url(&self) -> &str {
         self.transport.url()
     }
+
+    /// What the deployment said about the age of this client, if it did so far: a newer one is needed soon, or now.
+    pub fn deprecation(&self) -> Option<&str> {
+        self.transport.deprecation.said()
+    }
 }
 
 impl<T: Transport> Convex<T> {
@@ -70,11 +83,22 @@ impl<T: Transport> Convex<T> {
         Self {
             name,
             transport,
+            identity: KeyIdentity::of(key.expose_secret()),
             redaction: Redaction::new(key),
             warnings: Vec::new(),
             list_route,
             set_route,
+            stream: Stream::new(),
+            untold: Untold::default(),
         }
+    }
+
+    pub(crate) fn transport(&self) -> &T {
+        &self.transport
+    }
+
+    pub(crate) fn redact(&self, text: String) -> String {
+        self.redaction.apply(text)
     }
 
     /// What is allowed but should be known: a key that travels unencrypted, a key for another deployment.
@@ -97,7 +121,7 @@ impl<T: Transport> Convex<T> {
             }
             Effect::FindChangeWindow { .. } => {
                 let reason = "a change window is found in the calendar, not on a deployment";
-                Outcome::Failed(Fault::new(FaultClass::Permanent, None, reason))
+                Outcome::failed(Fault::new(FaultClass::Permanent, None, reason))
             }
         }
     }
@@ -120,12 +144,25 @@ impl<T: Transport> Convex<T> {
         key: Option<EffectKey>,
         call: &Call,
     ) -> Result<Response, CallError> {
+        self.accepted(call, self.exchange(key, call).await?)
+    }
+
+    /// Sends one call once and takes the answer as it is, an HTTP error too.
+    pub(crate) async fn exchange(
+        &self,
+        key: Option<EffectKey>,
+        call: &Call,
+    ) -> Result<Response, CallError> {
         let request = wire::encode(call, key);
         let Request { method, path, .. } = request;
         let answer = self.transport.send(request).await;
         let status = answer.as_ref().map_or(0, |response| response.status);
         tracing::debug!(deployment = self.name, ?method, path, status, "asked the deployment");
-        let response = answer.map_err(|error| self.redacted(error))?;
+        answer.map_err(|error| self.redacted(error))
+    }
+
+    /// Takes an answer that is no HTTP error.
+    pub(crate) fn accepted(&self, call: &Call, response: Response) -> Result<Response, CallError> {
         match (response.status, call) {
             (200..300, _) | (FUNCTION_FAILED, Call::Run { .. }) => Ok(response),
             (status, _) => {
@@ -140,8 +177,12 @@ impl<T: Transport> Convex<T> {
     }
 
     /// Runs a function, or a system query, and reads its end.
-    pub(crate) async fn run(&self, key: EffectKey, call: &Call) -> Result<Ran, CallError> {
-        self.read_ran(&self.send(Some(key), call).await?)
+    pub(crate) async fn run(
+        &self,
+        key: impl Into<Option<EffectKey>>,
+        call: &Call,
+    ) -> Result<Ran, CallError> {
+        self.read_ran(&self.send(key.into(), call).await?)
     }
 
     /// Reads the end of a function, without the key wherever it stands.

@@ -2,11 +2,19 @@
 //!
 //! Invariant: *did it happen?* is answered pessimistically. A write is [`FaultClass::Unknown`] unless it surely did not
 //! happen: nothing was sent, or the deployment itself said that it refused. A bare 503 may come from a proxy that had
-//! already passed the request on, so only one with the deployment's own code counts as refused.
+//! already passed the request on, so only one with a code that is known to come before the commit counts as refused.
+//!
+//! The sentences are in `words`; what a deployment that runs no functions is called is in `stopped`. Each row of
+//! `docs/convex-errors.md` is driven through here by a test.
+
+pub(crate) mod stopped;
+mod words;
+
+pub(crate) use words::span;
 
 use std::time::Duration;
 
-use rollout_core::{Fault, FaultClass};
+use rollout_core::{Fault, FaultClass, Outcome, Pace};
 
 use crate::text::clip;
 use crate::wire::{ErrorBody, WireError};
@@ -82,7 +90,7 @@ impl CallError {
                 (404 | 421 | 425, _, _) | (429, Stakes::Read | Stakes::Write, _) => {
                     FaultClass::Transient
                 }
-                (503, Stakes::Write, Some(_)) => FaultClass::Transient,
+                (503, Stakes::Write, Some(code)) if is_before_commit(code) => FaultClass::Transient,
                 (408 | 429 | 500.., _, _) => unless_read(FaultClass::Unknown),
                 (302 | 303 | 307, _, _) => FaultClass::Transient,
                 (_, _, _) => FaultClass::Permanent,
@@ -90,35 +98,27 @@ impl CallError {
         }
     }
 
-    /// One sentence for an operator, without secrets.
-    pub(crate) fn reason(&self, deployment: &str) -> String {
+    /// How long the deployment wants to be left alone. There is no `Retry-After`; its official client goes by the codes.
+    pub(crate) fn pace(&self) -> Pace {
         match self {
-            Self::Transport(TransportError::NotSent { cause }) => {
-                format!("could not connect to deployment {deployment}: {cause}")
-            }
-            Self::Transport(TransportError::TimedOut { after }) => {
-                format!("deployment {deployment} did not answer within {}", span(*after))
-            }
-            Self::Transport(TransportError::Lost { cause }) => {
-                format!(
-                    "lost the connection to deployment {deployment} before its answer was complete: {cause}"
-                )
-            }
-            Self::Transport(TransportError::TooLong { bytes_max }) => {
-                format!("deployment {deployment} answered with more than {} MiB", bytes_max >> 20)
-            }
-            Self::Garbled(error) => {
-                format!(
-                    "deployment {deployment} answered with something unexpected: {error}; is its URL right?"
-                )
-            }
-            Self::Refused { status, body } => refusal(*status, body, deployment),
+            Self::Refused { status: 429, .. } => Pace::Overloaded,
+            Self::Refused { status: 503, body } => match body.code.as_deref() {
+                None | Some(LOST_RACE) => Pace::Usual,
+                Some(code) if JUST_RESTARTED.contains(&code) => Pace::Restarting,
+                Some(_) => Pace::Overloaded,
+            },
+            Self::Transport(_) | Self::Garbled(_) | Self::Refused { .. } => Pace::Usual,
         }
     }
 
     /// The fault to report for it.
     pub(crate) fn fault(&self, stakes: Stakes, deployment: &str) -> Fault {
         Fault::new(self.class(stakes), self.code(), self.reason(deployment))
+    }
+
+    /// The end of an effect that it is the whole reason for.
+    pub(crate) fn outcome(&self, stakes: Stakes, deployment: &str) -> Outcome {
+        Outcome::Failed { fault: self.fault(stakes, deployment), pace: self.pace() }
     }
 
     /// The deployment's own code, where it gave one.
@@ -132,58 +132,30 @@ impl CallError {
     }
 }
 
-/// Words for an HTTP error. The message of the deployment is quoted where it helps, never a page of a proxy.
-fn refusal(status: u16, body: &ErrorBody, deployment: &str) -> String {
-    let code = body.code.as_deref().map(|code| clip(code, CODE_BYTES_MAX));
-    let named = code.unwrap_or_else(|| status.to_string());
-    let message = body.message.as_deref().map(|message| clip(message.trim(), MESSAGE_BYTES_MAX));
-    let said = message
-        .filter(|message| !message.is_empty())
-        .map(|message| format!(": {message}"))
-        .unwrap_or_default();
-    let key_file =
-        format!("put a valid deploy key into the credential file of deployment {deployment}");
-    match (status, named.as_str()) {
-        (401, _) | (403, "BadDeployKey" | "403") => {
-            format!("the deployment refused the key ({named}); {key_file}")
-        }
-        (403, _) => {
-            format!(
-                "the key of deployment {deployment} may not do this ({named}){said}; use a key that is permitted to"
-            )
-        }
-        (404, "404") => format!(
-            "deployment {deployment} does not know the path (404); a new deployment needs a moment, otherwise check its URL"
-        ),
-        (429, _) => format!("deployment {deployment} is too busy ({named}){said}"),
-        (503, "OptimisticConcurrencyControlFailure") => {
-            format!(
-                "another change of deployment {deployment} came first ({named}), so nothing was changed"
-            )
-        }
-        (408 | 503 | 504, _) => format!("deployment {deployment} is not available ({named}){said}"),
-        (500.., _) => format!("deployment {deployment} failed internally ({named}){said}"),
-        (300..=399, _) => {
-            format!(
-                "deployment {deployment} is somewhere else ({status}); redirects are not followed, correct its URL"
-            )
-        }
-        (_, _) => format!("deployment {deployment} refused the request ({named}){said}"),
-    }
+/// True for a code of a 503 with which the deployment says that nothing was committed. The codes about subscriptions and
+/// indexes are not among them: those may come after a commit. Neither is a code that nobody has heard of, because it may
+/// be a proxy's.
+fn is_before_commit(code: &str) -> bool {
+    code == LOST_RACE || JUST_RESTARTED.contains(&code) || REJECTED.contains(&code)
 }
 
-/// A time span in words: `20 s`, `250 ms`.
-pub(crate) fn span(span: Duration) -> String {
-    match span.subsec_millis() {
-        0 => format!("{} s", span.as_secs()),
-        _ => format!("{} ms", span.as_millis()),
-    }
-}
-
+/// Another change of the same variables was committed first.
+pub(crate) const LOST_RACE: &str = "OptimisticConcurrencyControlFailure";
+/// Codes of a 503 that pass once the deployment has been up for a moment.
+const JUST_RESTARTED: [&str; 3] =
+    ["SearchIndexesUnavailable", "VectorIndexesUnavailable", "TableSummariesUnavailable"];
+/// Codes of a 503 of an overloaded deployment that had not committed anything, and mostly not begun.
+const REJECTED: [&str; 7] = [
+    "CommitterFullError",
+    "ExecuteFullError",
+    "ExpiredInQueue",
+    "InitialPermitTimeoutError",
+    "IsolateNotClean",
+    "UpstreamConnectError",
+    "WorkerOverloaded",
+];
 /// Longest code that is kept; the deployment's longest has 36 bytes.
 const CODE_BYTES_MAX: usize = 64;
-/// Longest quotation of a deployment's message.
-const MESSAGE_BYTES_MAX: usize = 300;
 
 #[cfg(test)]
 mod tests {
@@ -233,6 +205,10 @@ mod tests {
             (refused(500, Some("InternalServerError")), "TUU"),
             (refused(502, None), "TUU"),
             (refused(503, Some("OptimisticConcurrencyControlFailure")), "TTU"),
+            (refused(503, Some("WorkerOverloaded")), "TTU"),
+            (refused(503, Some("SubscriptionsWorkerFullError")), "TUU"),
+            (refused(503, Some("TextIndexTooLarge")), "TUU"),
+            (refused(503, Some("NeverHeardOf")), "TUU"),
             (refused(503, None), "TUU"),
             (refused(504, None), "TUU"),
             (refused(560, None), "TUU"),
@@ -240,6 +216,24 @@ mod tests {
             (refused(307, None), "TTT"),
         ] {
             assert_eq!(classes(&error), expected, "{error:?}");
+        }
+    }
+
+    #[test]
+    fn the_pace_is_what_the_deployment_asks_for() {
+        for (status, code, pace) in [
+            (429, Some("TooManyWrites"), Pace::Overloaded),
+            (429, None, Pace::Overloaded),
+            (503, Some("CommitterFullError"), Pace::Overloaded),
+            (503, Some("SubscriptionsWorkerFullError"), Pace::Overloaded),
+            (503, Some("NeverHeardOf"), Pace::Overloaded),
+            (503, Some("TableSummariesUnavailable"), Pace::Restarting),
+            (503, Some(LOST_RACE), Pace::Usual),
+            (503, None, Pace::Usual),
+            (500, Some("InternalServerError"), Pace::Usual),
+            (401, Some("BadAdminKey"), Pace::Usual),
+        ] {
+            assert_eq!(refused(status, code).pace(), pace, "{status} {code:?}");
         }
     }
 
@@ -255,10 +249,8 @@ mod tests {
             "the key of deployment prod may not do this (OperationNotPermitted): some words; use a key that is permitted to"
         );
         assert_eq!(
-            reason(400, Some("BadFormat")),
-            "deployment prod refused the request (BadFormat): some words"
+            reason(500, None),
+            "deployment prod failed internally (500); its status page or logs say more"
         );
-        assert_eq!(reason(500, None), "deployment prod failed internally (500)");
-        assert_eq!(span(Duration::from_millis(250)), "250 ms");
     }
 }

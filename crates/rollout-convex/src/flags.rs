@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rollout_core::{EffectKey, Fault, FaultClass, FlagName, FlagValues, Outcome};
+use rollout_core::{EffectKey, Fault, FaultClass, FlagName, FlagValues, Outcome, Pace};
 
 use crate::convex::Convex;
 use crate::error::{CallError, Stakes};
@@ -35,7 +35,7 @@ impl<T: Transport> Convex<T> {
         }
         let before = match self.list_variables(key).await {
             Ok(before) => before,
-            Err(error) => return Outcome::Failed(error.fault(Stakes::Read, &self.name)),
+            Err(error) => return error.outcome(Stakes::Read, &self.name),
         };
         let wrote = differing(wanted, &before);
         let already = wanted.keys().filter(|flag| !wrote.contains(flag)).cloned().collect();
@@ -49,21 +49,25 @@ impl<T: Transport> Convex<T> {
         let doubt = match self.write_variables(key, changes).await {
             Ok(()) => None,
             Err(error) if error.class(Stakes::Write) == FaultClass::Unknown => Some(error),
-            Err(error) => return Outcome::Failed(error.fault(Stakes::Write, &self.name)),
+            Err(error) => return error.outcome(Stakes::Write, &self.name),
         };
         let after = match self.list_variables(key).await {
             Ok(after) => after,
-            Err(error) => return Outcome::Failed(self.unread(doubt.as_ref(), &error)),
+            Err(error) => return self.unread(doubt.as_ref(), &error),
         };
         let wrong = differing(wanted, &after);
         match wrong.is_empty() {
             true => Outcome::FlagsSet { wrote, already },
-            false => Outcome::Failed(self.mismatch(doubt.as_ref(), &wrong)),
+            false => self.mismatch(doubt.as_ref(), &wrong),
         }
     }
 
     /// Reads all variables, with whichever spelling the server knows.
-    pub(crate) async fn list_variables(&self, key: EffectKey) -> Result<Variables, CallError> {
+    pub(crate) async fn list_variables(
+        &self,
+        key: impl Into<Option<EffectKey>>,
+    ) -> Result<Variables, CallError> {
+        let key = key.into();
         let candidates = [
             Call::ListVariables(Paths::Versioned),
             Call::ListVariables(Paths::Unversioned),
@@ -85,7 +89,12 @@ impl<T: Transport> Convex<T> {
     }
 
     /// Writes one batch. The body of a success says nothing and is not read.
-    async fn write_variables(&self, key: EffectKey, changes: Variables) -> Result<(), CallError> {
+    pub(crate) async fn write_variables(
+        &self,
+        key: impl Into<Option<EffectKey>>,
+        changes: Variables,
+    ) -> Result<(), CallError> {
+        let key = key.into();
         let candidates = [Paths::Versioned, Paths::Unversioned]
             .map(|paths| Call::SetVariables(paths, changes.clone()));
         let (route, _) = self.send_known(key, &self.set_route, &candidates).await?;
@@ -97,7 +106,7 @@ impl<T: Transport> Convex<T> {
     /// that is not known did nothing, so this repeats nothing. Answers with the candidate's index, too.
     async fn send_known(
         &self,
-        key: EffectKey,
+        key: Option<EffectKey>,
         last: &AtomicUsize,
         candidates: &[Call],
     ) -> Result<(usize, Response), CallError> {
@@ -106,7 +115,7 @@ impl<T: Transport> Convex<T> {
         for (route, call) in
             candidates.iter().enumerate().cycle().skip(first).take(candidates.len())
         {
-            match self.send(Some(key), call).await {
+            match self.send(key, call).await {
                 Err(error) if error.is_unknown_path() => unknown = unknown.or(Some(error)),
                 answer => return Ok((route, answer?)),
             }
@@ -114,8 +123,8 @@ impl<T: Transport> Convex<T> {
         Err(unknown.unwrap_or_else(|| WireError::Unexpected("an answer").into()))
     }
 
-    /// The fault of a write whose result could not be read back.
-    fn unread(&self, doubt: Option<&CallError>, error: &CallError) -> Fault {
+    /// The end of a write whose result could not be read back.
+    fn unread(&self, doubt: Option<&CallError>, error: &CallError) -> Outcome {
         let (read, name) = (error.reason(&self.name), &self.name);
         let reason = match doubt {
             Some(doubt) => {
@@ -125,12 +134,13 @@ impl<T: Transport> Convex<T> {
                 "deployment {name} accepted the write, but reading the flags back failed: {read}"
             ),
         };
-        Fault::new(FaultClass::Unknown, error.code(), reason)
+        let fault = Fault::new(FaultClass::Unknown, error.code(), reason);
+        Outcome::Failed { fault, pace: error.pace() }
     }
 
-    /// The fault of a write after which flags have other values than wanted. Values are not shown: they may be secrets of
+    /// The end of a write after which flags have other values than wanted. Values are not shown: they may be secrets of
     /// somebody else's.
-    fn mismatch(&self, doubt: Option<&CallError>, wrong: &[FlagName]) -> Fault {
+    fn mismatch(&self, doubt: Option<&CallError>, wrong: &[FlagName]) -> Outcome {
         let names: Vec<_> = wrong.iter().map(FlagName::as_str).collect();
         let (names, name) = (clip(&names.join(", "), NAMES_BYTES_MAX), &self.name);
         let (code, reason) = match doubt {
@@ -149,7 +159,8 @@ impl<T: Transport> Convex<T> {
                 )
             }
         };
-        Fault::new(FaultClass::Unknown, code, reason)
+        let pace = doubt.map_or(Pace::Usual, CallError::pace);
+        Outcome::Failed { fault: Fault::new(FaultClass::Unknown, code, reason), pace }
     }
 }
 

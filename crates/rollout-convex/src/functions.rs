@@ -10,18 +10,21 @@ use futures_util::StreamExt;
 use futures_util::stream;
 use rollout_core::{
     EffectKey, Fault, FlagName, FunctionCall, Measured, Measurement, Observation, Probe,
-    ProbeAnswer, ProbeKind, ProbeState, Reading, SourceQuery,
+    ProbeAnswer, ProbeKind, ProbeState, Reading, Source, SourceQuery,
 };
 use serde_json::Value as Json;
 
+use crate::calls::{Lack, Told};
+use crate::changes::Changes;
 use crate::convex::Convex;
+use crate::error::stopped::{may_be_stopped, thrown_words};
 use crate::error::{CallError, Stakes};
 use crate::flags::{Variables, values_of};
-use crate::measure::{self, FOUND_BYTES_MAX, REASON_BYTES_MAX};
+use crate::measure::{self, REASON_BYTES_MAX};
 use crate::text::clip;
 use crate::transport::Transport;
 use crate::value::ConvexValue;
-use crate::wire::{self, Call, Ran, Thrown};
+use crate::wire::{self, Call, Ran};
 
 /// A function with the arguments it is called with. Equal questions are asked once.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,15 +38,19 @@ struct Question {
 type Answer = Result<ConvexValue, String>;
 
 /// One thing to ask.
-enum Job {
+enum Job<'a> {
     Variables,
+    Changes,
     Ask(Question),
+    Count(&'a SourceQuery),
 }
 
 /// One thing that was asked.
 enum Asked {
     Variables(Result<Variables, Fault>),
+    Changes(Changes),
     Function(Question, Result<Ran, CallError>),
+    Counted(String, Result<Told, Lack>),
 }
 
 /// The arguments of a call as one object: any text in it that equals a binding's name is replaced by its value.
@@ -87,11 +94,15 @@ impl<T: Transport> Convex<T> {
             .buffer_unordered(CALLS_AT_ONCE_MAX)
             .collect()
             .await;
-        let mut variables = Ok(Variables::new());
-        let mut ends = BTreeMap::new();
+        let (mut variables, mut changes) = (Ok(Variables::new()), Changes::default());
+        let (mut ends, mut counted) = (BTreeMap::new(), BTreeMap::new());
         for one in asked {
             match one {
                 Asked::Variables(read) => variables = read,
+                Asked::Changes(told) => changes = told,
+                Asked::Counted(source, told) => {
+                    counted.insert(source, told);
+                }
                 Asked::Function(question, end) => {
                     ends.insert(question, end);
                 }
@@ -102,9 +113,12 @@ impl<T: Transport> Convex<T> {
             let unasked = || Err(String::from("the function was not asked"));
             question.and_then(|question| answers.get(&question).cloned().unwrap_or_else(unasked))
         };
-        let measurements = observation.sources.iter().flat_map(|source| {
-            let answer = answer(question(&source.call, &BTreeMap::new()));
-            measurements(source, &answer)
+        let measurements = observation.sources.iter().flat_map(|source| match &source.ask {
+            Source::Function(call) => measurements(source, &answer(question(call, &BTreeMap::new()))),
+            Source::Executions(_)
+            | Source::AppMetrics(_)
+            | Source::Http(_)
+            | Source::Prometheus(_) => counts(source, counted.get(&source.source)),
         });
         let probes = observation.probes.iter().map(|probe| match &probe.kind {
             ProbeKind::VariableSet(flag) => variable_answer(probe, flag, &variables),
@@ -116,15 +130,20 @@ impl<T: Transport> Convex<T> {
             }
         });
         let (measurements, probes) = (measurements.collect(), probes.collect());
-        Reading {
-            flags: variables.map(|variables| values_of(&observation.flags, &variables)),
-            measurements,
-            probes,
-        }
+        let writes = match &variables {
+            Ok(values) => self.news(key, observation, values, &changes).await,
+            Err(_) => BTreeMap::new(),
+        };
+        let cursors = counted.into_iter().filter_map(|(source, told)| Some((source, told.ok()?.cursor?)));
+        let cursors = cursors.collect();
+        let flags = variables.map(|variables| values_of(&observation.flags, &variables));
+        Reading { flags, writes, push: changes.push, cursors, measurements, probes }
     }
 
-    async fn ask(&self, key: EffectKey, job: Job) -> Asked {
+    async fn ask(&self, key: EffectKey, job: Job<'_>) -> Asked {
         match job {
+            Job::Changes => Asked::Changes(self.changes(key).await),
+            Job::Count(query) => Asked::Counted(query.source.clone(), self.count(key, query).await),
             Job::Variables => {
                 let read = self.list_variables(key).await;
                 Asked::Variables(read.map_err(|error| error.fault(Stakes::Read, &self.name)))
@@ -133,6 +152,20 @@ impl<T: Transport> Convex<T> {
                 let args = serde_json::from_str(&question.args).unwrap_or_default();
                 let end = self.run(key, &Call::Run { path: question.path.clone(), args }).await;
                 Asked::Function(question, end)
+            }
+        }
+    }
+
+    /// Asks a source that counts executions.
+    async fn count(&self, _key: EffectKey, query: &SourceQuery) -> Result<Told, Lack> {
+        let SourceQuery { ask, span, stay, cursor, .. } = query;
+        match ask {
+            Source::Executions(calls) => {
+                self.executions(calls, *span, *stay, cursor.as_deref()).await
+            }
+            Source::AppMetrics(_) => Err(Lack::Failed("not there yet".into())),
+            Source::Function(_) | Source::Http(_) | Source::Prometheus(_) => {
+                Err(Lack::Failed(String::from("this source is not asked of a deployment")))
             }
         }
     }
@@ -148,12 +181,12 @@ impl<T: Transport> Convex<T> {
             Ok(Ran::Threw(thrown)) => may_be_stopped(thrown),
             Ok(Ran::Returned(_)) | Err(_) => false,
         };
-        let stopped = if ends.values().any(is_suspect) { self.stopped(key).await } else { None };
+        let state = if ends.values().any(is_suspect) { self.state(key).await } else { None };
         let answers = ends.into_iter().map(|(question, end)| {
             let reason = match end {
                 Ok(Ran::Returned(value)) => return (question, Ok(value)),
                 Ok(Ran::Threw(thrown)) => {
-                    self.thrown_words(&question.path, &thrown, stopped.as_deref())
+                    thrown_words(&question.path, &thrown, state.as_deref(), &self.name)
                 }
                 Err(error) => {
                     format!("could not ask {}: {}", question.path, error.reason(&self.name))
@@ -164,59 +197,40 @@ impl<T: Transport> Convex<T> {
         answers.collect()
     }
 
-    /// The deployment's state if it is known and another one than running.
-    pub(crate) async fn stopped(&self, key: EffectKey) -> Option<String> {
+    /// What the deployment calls its own state: `running`, `paused` …; `None` when it does not say. Answers in every state.
+    pub(crate) async fn state(&self, key: EffectKey) -> Option<String> {
         match self.run(key, &Call::DeploymentState).await {
-            Ok(Ran::Returned(value)) => {
-                wire::decode_state(value).ok().filter(|state| state != RUNNING)
-            }
+            Ok(Ran::Returned(value)) => wire::decode_state(value).ok(),
             Ok(Ran::Threw(_)) | Err(_) => None,
-        }
-    }
-
-    /// Says why a function failed; `stopped` is the state of a deployment that does not run.
-    pub(crate) fn thrown_words(
-        &self,
-        path: &str,
-        thrown: &Thrown,
-        stopped: Option<&str>,
-    ) -> String {
-        let line = thrown.line.as_deref().map(|line| clip(line, LINE_BYTES_MAX));
-        match (stopped, &thrown.data, line) {
-            (Some(state), None, line) if may_be_stopped(thrown) => {
-                let said = line.map(|line| format!(" ({line})")).unwrap_or_default();
-                let name = clip(&self.name, LINE_BYTES_MAX);
-                format!(
-                    "deployment {name} is {}: it runs no functions until a person resumes it{said}",
-                    clip(state, 40)
-                )
-            }
-            (_, Some(data), _) => {
-                format!("{path} threw a ConvexError: {}", data.show(FOUND_BYTES_MAX))
-            }
-            (_, None, Some(line)) => format!("{path} failed: {line}"),
-            (_, None, None) => format!(
-                "{path} failed, and the deployment does not say why; throw a ConvexError to see it"
-            ),
         }
     }
 }
 
 /// Everything that one reading has to ask, each thing once.
-fn jobs_of(observation: &Observation) -> Vec<Job> {
+fn jobs_of(observation: &Observation) -> Vec<Job<'_>> {
     let is_variable = |probe: &Probe| matches!(probe.kind, ProbeKind::VariableSet(_));
     let wants_variables =
         !observation.flags.is_empty() || observation.probes.iter().any(is_variable);
-    let sources = observation.sources.iter().map(|source| question(&source.call, &BTreeMap::new()));
+    let sources = observation.sources.iter().filter_map(|source| match &source.ask {
+        Source::Function(call) => Some(question(call, &BTreeMap::new())),
+        Source::Executions(_)
+        | Source::AppMetrics(_)
+        | Source::Http(_)
+        | Source::Prometheus(_) => None,
+    });
+    let counted = observation.sources.iter().filter(|source| source.ask.calls().is_some());
     let probes = observation.probes.iter().filter_map(|probe| match &probe.kind {
         ProbeKind::VariableSet(_) => None,
         ProbeKind::Function { call, .. } => Some(question(call, &observation.bindings)),
     });
     let questions: BTreeSet<_> = sources.chain(probes).flatten().collect();
+    let changes = (!observation.flags.is_empty()).then_some(Job::Changes);
     wants_variables
         .then_some(Job::Variables)
         .into_iter()
         .chain(questions.into_iter().map(Job::Ask))
+        .chain(counted.map(Job::Count))
+        .chain(changes)
         .collect()
 }
 
@@ -227,9 +241,23 @@ fn measurements(source: &SourceQuery, answer: &Answer) -> Vec<Measurement> {
         Err(reason) => Measured::Failed(reason.clone()),
     };
     let metrics = source.metrics.iter();
-    let each = metrics.map(|metric| Measurement {
-        criterion: metric.criterion.clone(),
-        measured: measured(&metric.pointer, metric.unit),
+    let each = metrics.map(|metric| {
+        Measurement::of(&metric.criterion, measured(&metric.pointer, metric.unit))
+    });
+    each.collect()
+}
+
+/// One measurement per metric of a source that counts executions.
+fn counts(source: &SourceQuery, told: Option<&Result<Told, Lack>>) -> Vec<Measurement> {
+    let unasked = Err(Lack::Failed(String::from("this source is not asked of a deployment")));
+    let told = told.unwrap_or(&unasked);
+    let each = source.metrics.iter().map(|metric| match told {
+        Ok(told) => Measurement {
+            criterion: metric.criterion.clone(),
+            measured: told.measured(&metric.pointer, metric.unit),
+            basis: Some(told.basis),
+        },
+        Err(lack) => Measurement::of(&metric.criterion, lack.clone().into()),
     });
     each.collect()
 }
@@ -259,26 +287,8 @@ fn failed_probe(probe: &Probe, reason: &str) -> ProbeAnswer {
     }
 }
 
-/// True when a failure reads like a stopped deployment, or like nothing at all: a deployment that redacts says no more.
-pub(crate) fn may_be_stopped(thrown: &Thrown) -> bool {
-    let reads_so = |line: &String| STOPPED_WORDS.iter().any(|words| line.contains(words));
-    thrown.data.is_none() && thrown.line.as_ref().is_none_or(reads_so)
-}
-
 /// Most requests of one reading at the same time. The smallest deployment runs 16 queries at once, for its users too.
 pub(crate) const CALLS_AT_ONCE_MAX: usize = 4;
-/// The state in which functions run.
-const RUNNING: &str = "running";
-/// Longest quotation of what a function said.
-const LINE_BYTES_MAX: usize = 240;
-/// Parts of the texts with which a stopped deployment refuses to run functions (wire contract, section 6).
-const STOPPED_WORDS: [&str; 5] = [
-    "while this deployment is paused",
-    "while this deployment is suspended",
-    "exceeded the free plan limits",
-    "exceeded your spending limits",
-    "This deployment has been disabled",
-];
 
 #[cfg(test)]
 mod tests {

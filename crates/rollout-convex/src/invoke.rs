@@ -8,7 +8,8 @@ use rollout_core::{EffectKey, Fault, FaultClass, FunctionCall, Outcome};
 
 use crate::convex::Convex;
 use crate::error::Stakes;
-use crate::functions::{bound_args, may_be_stopped};
+use crate::error::stopped::{may_be_stopped, thrown_words};
+use crate::functions::bound_args;
 use crate::measure::{not_a_pointer, place};
 use crate::transport::Transport;
 use crate::value::{ConvexValue, Pointed};
@@ -23,7 +24,7 @@ impl<T: Transport> Convex<T> {
         pointer: &str,
         bindings: &BTreeMap<String, String>,
     ) -> Outcome {
-        let permanent = |reason| Outcome::Failed(Fault::new(FaultClass::Permanent, None, reason));
+        let permanent = |reason| Outcome::failed(Fault::new(FaultClass::Permanent, None, reason));
         let args = match bound_args(call, bindings) {
             Ok(args) => args,
             Err(reason) => return permanent(reason),
@@ -36,10 +37,10 @@ impl<T: Transport> Convex<T> {
                 }
             },
             Ok(Ran::Threw(thrown)) => {
-                let stopped = if may_be_stopped(&thrown) { self.stopped(key).await } else { None };
-                permanent(self.thrown_words(&call.path, &thrown, stopped.as_deref()))
+                let state = if may_be_stopped(&thrown) { self.state(key).await } else { None };
+                permanent(thrown_words(&call.path, &thrown, state.as_deref(), &self.name))
             }
-            Err(error) => Outcome::Failed(error.fault(Stakes::Once, &self.name)),
+            Err(error) => error.outcome(Stakes::Once, &self.name),
         }
     }
 }

@@ -25,7 +25,42 @@ pub enum Operations {
     NotSaid,
 }
 
+/// What a key says about itself in front of its `|`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct KeyIdentity {
+    /// In words: `an admin key`, `a deploy key (prod)`, `a token`.
+    pub(crate) kind: String,
+    /// The deployment that it names; `None` for a token.
+    pub(crate) names: Option<String>,
+}
+
+impl KeyIdentity {
+    /// Reads the open part of a key. The secret part is not looked at.
+    pub(crate) fn of(key: &str) -> Self {
+        let Some((left, _)) = key.split_once('|') else {
+            return Self { kind: String::from("a token"), names: None };
+        };
+        match left.split_once(':') {
+            None => Self { kind: String::from("an admin key"), names: Some(left.to_owned()) },
+            Some((kind, name)) => {
+                let kind = format!("a deploy key ({})", crate::text::clip(kind, KIND_BYTES_MAX));
+                Self { kind, names: Some(name.to_owned()) }
+            }
+        }
+    }
+}
+
 impl KeyReport {
+    /// Whether the key permits an operation; `None` = the server is too old to say.
+    pub(crate) fn permits(&self, operation: &str) -> Option<bool> {
+        match &self.operations {
+            Operations::Only(names) => Some(names.contains(operation)),
+            Operations::All => Some(!(self.is_read_only && operation == WRITE)),
+            Operations::NotSaid if self.is_read_only && operation == WRITE => Some(false),
+            Operations::NotSaid => None,
+        }
+    }
+
     /// The operations a rollout needs and this key lacks; empty = none is known to be missing.
     pub fn missing(&self) -> Vec<&'static str> {
         let is_missing = |operation: &&str| match &self.operations {
@@ -44,7 +79,9 @@ impl KeyReport {
 }
 
 /// Sets flags.
-const WRITE: &str = "WriteEnvironmentVariables";
+pub(crate) const WRITE: &str = "WriteEnvironmentVariables";
+/// Longest kind of a key that is shown; the known ones are `prod`, `dev`, `preview`, `custom`.
+const KIND_BYTES_MAX: usize = 20;
 /// What every rollout needs.
 const NEEDED: [&str; 2] = ["ViewEnvironmentVariables", WRITE];
 

@@ -8,11 +8,14 @@
 //! * [`wire`] is the pure half: calls to requests, responses to replies. A simulator implements [`Transport`] and uses
 //!   [`Convex::over`], so that everything but the sockets is the real thing.
 //! * [`Endpoint`] asks the web servers and Prometheus servers that know what Convex does not.
-//! * [`KeyReport`] says what the key may do, before a rollout needs it.
+//! * [`KeyReport`] says what the key may do, before a rollout needs it; [`Convex::preflight`] says everything else.
 //!
 //! Refuses: retries, redirects, proxies, answers beyond the deployment's own limits, keys that name no deployment.
 
+mod calls;
+mod changes;
 mod convex;
+mod deprecation;
 mod endpoint;
 mod error;
 mod flags;
@@ -20,16 +23,19 @@ mod functions;
 mod invoke;
 mod key;
 mod measure;
+mod preflight;
 mod target;
 mod text;
 mod transport;
 mod value;
 pub mod wire;
 
+pub use calls::{Lack, Told};
 pub use convex::Convex;
 pub use endpoint::{Answer, Endpoint, EndpointCredential, EndpointError, EndpointTarget, ask_all};
 pub use error::TransportError;
 pub use key::{KeyReport, Operations};
+pub use preflight::{Bar, Finding, Needs, Role, Standing, Survey, Wanted};
 pub use target::{ConvexError, Target};
 pub use transport::{Http, Transport};
 pub use value::{ConvexValue, Pointed, ValueError};

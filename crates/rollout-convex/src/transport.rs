@@ -8,12 +8,16 @@
 
 use std::error::Error as _;
 use std::io;
-use std::time::Duration;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimeParser;
 use reqwest::Url;
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use reqwest::header::{AUTHORIZATION, DATE, HeaderMap, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::deprecation::Deprecation;
 use crate::error::TransportError;
 use crate::target::{CheckedTarget, ConvexError};
 use crate::wire::{Method, Request, Response};
@@ -31,6 +35,17 @@ pub trait Transport: Send + Sync {
         &self,
         request: Request,
     ) -> impl Future<Output = Result<Response, TransportError>> + Send;
+
+    /// Time that really passed since some moment; never goes back. A simulator gives its own.
+    fn elapsed(&self) -> Duration {
+        static BEGINNING: LazyLock<Instant> = LazyLock::new(Instant::now);
+        BEGINNING.elapsed()
+    }
+
+    /// Waits that long. A simulator waits in its own time.
+    fn wait(&self, span: Duration) -> impl Future<Output = ()> + Send {
+        async move { drop(tokio::time::timeout(span, std::future::pending::<()>()).await) }
+    }
 }
 
 /// Carries requests over sockets.
@@ -39,6 +54,7 @@ pub struct Http {
     client: reqwest::Client,
     origin: Url,
     timeout: Duration,
+    pub(crate) deprecation: Deprecation,
 }
 
 impl Http {
@@ -50,7 +66,8 @@ impl Http {
             HeaderMap::from_iter([(AUTHORIZATION, authorization(&target.key).map_err(strange)?)]);
         let client = client(&target.origin, headers, target.timeout)
             .map_err(|cause| ConvexError::Client { name: name(), cause })?;
-        Ok(Self { client, origin: target.origin.clone(), timeout: target.timeout })
+        let deprecation = Deprecation::new(name(), target.key.clone());
+        Ok(Self { client, origin: target.origin.clone(), timeout: target.timeout, deprecation })
     }
 
     /// The deployment's origin, without a slash at its end.
@@ -63,6 +80,8 @@ impl Transport for Http {
     async fn send(&self, request: Request) -> Result<Response, TransportError> {
         let mut url = self.origin.clone();
         url.set_path(request.path);
+        url.set_query(Some(request.query.as_str()).filter(|query| !query.is_empty()));
+        let after = request.timeout.unwrap_or(self.timeout);
         let mut builder = match request.method {
             Method::Get => self.client.get(url),
             Method::Post => self.client.post(url).body(request.body),
@@ -70,7 +89,12 @@ impl Transport for Http {
         for (name, value) in request.headers {
             builder = builder.header(name, value);
         }
-        answer(builder, ANSWER_BYTES_MAX, self.timeout).await
+        if request.timeout.is_some() {
+            builder = builder.timeout(after);
+        }
+        let (headers, response) = answer(builder, ANSWER_BYTES_MAX, after).await?;
+        self.deprecation.heed(&headers);
+        Ok(response)
     }
 }
 
@@ -104,7 +128,7 @@ pub(crate) fn client(
     builder.build()
 }
 
-/// Sends a request once and reads the whole answer, of at most `bytes_max` bytes; `timeout` is what the client was given.
+/// Sends a request once and reads the whole answer with its headers, of at most `bytes_max` bytes; `timeout` is what the client was given.
 ///
 /// # Errors
 ///
@@ -113,9 +137,10 @@ pub(crate) async fn answer(
     request: reqwest::RequestBuilder,
     bytes_max: usize,
     timeout: Duration,
-) -> Result<Response, TransportError> {
+) -> Result<(HeaderMap, Response), TransportError> {
     let sorted = |error: reqwest::Error| sort(&error, timeout);
     let mut response = request.send().await.map_err(sorted)?;
+    let headers = std::mem::take(response.headers_mut());
     let too_long = TransportError::TooLong { bytes_max };
     if response.content_length().is_some_and(|bytes| bytes > bytes_max as u64) {
         return Err(too_long);
@@ -127,7 +152,8 @@ pub(crate) async fn answer(
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(Response { status: response.status().as_u16(), body })
+    let date = headers.get(DATE).and_then(|value| moment(value.to_str().ok()?));
+    Ok((headers, Response { status: response.status().as_u16(), body, date }))
 }
 
 /// Sorts what the client says by one question: can the request have arrived?
@@ -149,6 +175,11 @@ fn authorization(key: &SecretString) -> Result<HeaderValue, reqwest::header::Inv
     let mut value = HeaderValue::from_str(&format!("Convex {}", key.expose_secret()))?;
     value.set_sensitive(true);
     Ok(value)
+}
+
+/// A moment as HTTP writes it: `Sun, 06 Nov 1994 08:49:37 GMT`.
+fn moment(text: &str) -> Option<Timestamp> {
+    DateTimeParser::new().parse_timestamp(text).ok()
 }
 
 /// The innermost cause in calm words.

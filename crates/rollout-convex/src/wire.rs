@@ -5,7 +5,10 @@
 //! format is always `convex_encoded_json` (wire contract, section 3.4).
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Duration;
 
+use jiff::Timestamp;
 use rollout_core::EffectKey;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
@@ -34,6 +37,64 @@ pub enum Call {
     DeploymentState,
     /// What the key may do.
     CheckKey,
+    /// The deployment's name; needs no key. Cloud may not answer.
+    InstanceName,
+    /// The server's version; needs no key. Cloud may not answer.
+    ServerVersion,
+    /// What kind of deployment it is.
+    DeploymentInfo,
+    /// All functions of the app, with their types.
+    ApiSpec,
+    /// The last push of code.
+    LastPush,
+    /// Who changed what, where the deployment keeps a log of it.
+    AuditLog {
+        /// From when on, in milliseconds since 1970.
+        from: i64,
+    },
+    /// The executions that finished after a cursor. The answer waits for up to a minute until there is one.
+    StreamExecutions {
+        /// As the deployment said it; `0` = everything that it still keeps.
+        cursor: String,
+    },
+    /// Metrics that the deployment keeps of itself.
+    AppMetrics {
+        /// Which ones.
+        route: MetricRoute,
+        /// Names and values, not encoded.
+        params: Vec<(&'static str, String)>,
+    },
+}
+
+/// Which metrics of a deployment are asked for (wire contract, section 7.1.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetricRoute {
+    /// Events of one function per second.
+    UdfRate,
+    /// Share of failed calls, of the functions with failures.
+    FailurePercentageTopK,
+    /// Calls, of the functions with the most.
+    FunctionCallCountTopK,
+    /// Latencies of one function.
+    LatencyPercentiles,
+    /// Functions that run, or wait for it.
+    FunctionConcurrency,
+    /// How far scheduled functions are behind.
+    ScheduledJobLag,
+}
+
+impl MetricRoute {
+    /// Its path.
+    fn path(self) -> &'static str {
+        match self {
+            Self::UdfRate => "/api/app_metrics/udf_rate",
+            Self::FailurePercentageTopK => "/api/app_metrics/failure_percentage_top_k",
+            Self::FunctionCallCountTopK => "/api/app_metrics/function_call_count_top_k",
+            Self::LatencyPercentiles => "/api/app_metrics/latency_percentiles",
+            Self::FunctionConcurrency => "/api/app_metrics/function_concurrency",
+            Self::ScheduledJobLag => "/api/app_metrics/scheduled_job_lag",
+        }
+    }
 }
 
 /// Which spelling of the environment variable paths is used.
@@ -59,12 +120,16 @@ pub enum Method {
 pub struct Request {
     /// Its method.
     pub method: Method,
-    /// The path below the deployment's origin; no call has a query string.
+    /// The path below the deployment's origin.
     pub path: &'static str,
+    /// The query string, percent-encoded and without its `?`; empty = none.
+    pub query: String,
     /// Header names, in lower case, and values.
     pub headers: Vec<(&'static str, String)>,
     /// A JSON body, empty for `GET`.
     pub body: String,
+    /// Longest time until the whole answer is there; `None` = the transport's own.
+    pub timeout: Option<Duration>,
 }
 
 /// An answer, whatever its status.
@@ -74,6 +139,28 @@ pub struct Response {
     pub status: u16,
     /// The whole body.
     pub body: Vec<u8>,
+    /// The server's clock in whole seconds, where it says so (header `Date`).
+    pub date: Option<Timestamp>,
+}
+
+/// What kind of deployment it is, as far as it says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeploymentKind {
+    /// `selfHosted` or `cloud`.
+    pub kind: String,
+    /// `prod`, `dev`, `preview`; only in the cloud.
+    pub deployment_type: Option<String>,
+}
+
+/// One function of the app, as it is deployed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeployedFunction {
+    /// `dir/module:function`, without `.js`.
+    pub path: String,
+    /// Its type, in the deployment's word: `Query`, `Mutation`, `Action`.
+    pub kind: String,
+    /// True when only holders of a key may call it.
+    pub is_internal: bool,
 }
 
 /// How a function ended.
@@ -150,12 +237,41 @@ pub fn encode(call: &Call, key: Option<EffectKey>) -> Request {
             (Method::Post, "/api/function", Some(body))
         }
         Call::CheckKey => (Method::Get, "/api/check_admin_key", None),
+        Call::InstanceName => (Method::Get, "/instance_name", None),
+        Call::ServerVersion => (Method::Get, "/version", None),
+        Call::DeploymentInfo => (Method::Get, "/api/v1/deployment_info", None),
+        Call::ApiSpec => (Method::Post, "/api/query", Some(system_query(FUNCTIONS_QUERY))),
+        Call::LastPush => (Method::Post, "/api/query", Some(system_query(PUSH_QUERY))),
+        Call::AuditLog { .. } => (Method::Get, "/api/v1/list_audit_log_events", None),
+        Call::StreamExecutions { .. } => (Method::Get, "/api/stream_udf_execution", None),
+        Call::AppMetrics { route, .. } => (Method::Get, route.path(), None),
+    };
+    let (query, timeout) = match call {
+        Call::StreamExecutions { cursor } => {
+            (query(&[("cursor", cursor.clone())]), Some(LONG_POLL))
+        }
+        Call::AppMetrics { params, .. } => (query(params), None),
+        Call::AuditLog { from } => {
+            (query(&[("from", from.to_string()), ("limit", String::from("100"))]), None)
+        }
+        Call::ListVariables(_)
+        | Call::InstanceName
+        | Call::ServerVersion
+        | Call::DeploymentInfo
+        | Call::ApiSpec
+        | Call::LastPush
+        | Call::QueryVariables
+        | Call::SetVariables(..)
+        | Call::Run { .. }
+        | Call::DeploymentState
+        | Call::CheckKey => (String::new(), None),
     };
     let mut headers =
         vec![("convex-client", CLIENT.to_owned()), ("user-agent", USER_AGENT.to_owned())];
     headers.extend(key.map(|key| ("convex-request-id", key.to_string())));
     headers.extend(body.as_ref().map(|_| ("content-type", String::from("application/json"))));
-    Request { method, path, headers, body: body.map(|body| body.to_string()).unwrap_or_default() }
+    let body = body.map(|body| body.to_string()).unwrap_or_default();
+    Request { method, path, query, headers, body, timeout }
 }
 
 /// Reads the answer to [`Call::ListVariables`].
@@ -184,6 +300,78 @@ pub fn decode_queried_variables(value: ConvexValue) -> Result<BTreeMap<String, S
         }
     });
     pairs.collect::<Option<_>>().ok_or(unexpected)
+}
+
+/// One variable with the time of its last write.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct VariableRow {
+    pub(crate) name: String,
+    pub(crate) value: String,
+    pub(crate) at: Timestamp,
+}
+
+/// One entry of the audit log.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct AuditEvent {
+    /// In words: `member ada@example.com`.
+    pub(crate) actor: String,
+    pub(crate) variable: Option<String>,
+    pub(crate) at: Timestamp,
+}
+
+/// Reads the answer to [`Call::QueryVariables`] with the times of the last writes; rows without one are left out.
+pub(crate) fn decode_rows(value: ConvexValue) -> Result<Vec<VariableRow>, WireError> {
+    let ConvexValue::List(rows) = value else {
+        return Err(WireError::Unexpected("a list of environment variables"));
+    };
+    let row = |row| {
+        let ConvexValue::Object(mut fields) = row else { return None };
+        let mut text = |name: &str| match fields.remove(name) {
+            Some(ConvexValue::Text(text)) => Some(text),
+            _ => None,
+        };
+        let (name, value) = (text("name")?, text("value")?);
+        Some(VariableRow { name, value, at: created(&fields)? })
+    };
+    Ok(rows.into_iter().filter_map(row).collect())
+}
+
+/// Reads the answer to [`Call::LastPush`]; `None` = never.
+pub(crate) fn decode_push(value: ConvexValue) -> Result<Option<Timestamp>, WireError> {
+    match value {
+        ConvexValue::Null => Ok(None),
+        ConvexValue::Object(fields) => Ok(created(&fields)),
+        _ => Err(WireError::Unexpected("the last push of code")),
+    }
+}
+
+/// The time at which a row was made, in milliseconds since 1970 as the deployment has it.
+fn created(fields: &BTreeMap<String, ConvexValue>) -> Option<Timestamp> {
+    match fields.get("_creationTime") {
+        Some(ConvexValue::Number(ms)) => moment_of(*ms),
+        _ => None,
+    }
+}
+
+/// Milliseconds since 1970, with their fraction down to the microsecond: two writes in one millisecond are two.
+fn moment_of(ms: f64) -> Option<Timestamp> {
+    let micros = (ms * 1_000.0).round();
+    // Floats beyond this are no time of ours, and the cast below would cut them off.
+    (micros.abs() < 9e15).then(|| Timestamp::from_microsecond(micros as i64).ok()).flatten()
+}
+
+/// Reads the answer to [`Call::AuditLog`]. What is not told is left out; entries without a time are none.
+pub(crate) fn decode_audit(response: &Response) -> Result<Vec<AuditEvent>, WireError> {
+    let body: AuditBody = parse(response, "a page of the audit log")?;
+    let event = |item: AuditItem| {
+        let text = |name: &str| item.actor.get(name).and_then(Json::as_str);
+        let kind = text("kind").unwrap_or("somebody");
+        let who = ["email", "name", "id"].iter().find_map(|name| text(name));
+        let actor = who.map_or_else(|| kind.to_owned(), |who| format!("{kind} {who}"));
+        let variable = item.metadata.get("variable_name").and_then(Json::as_str);
+        Some(AuditEvent { actor, variable: variable.map(str::to_owned), at: moment_of(item.create_time?)? })
+    };
+    Ok(body.items.into_iter().filter_map(event).collect())
 }
 
 /// Reads the answer to [`Call::DeploymentState`] from the query's value: `running`, `paused` …
@@ -242,16 +430,92 @@ pub fn decode_key(response: &Response) -> Result<KeyReport, WireError> {
     Ok(KeyReport { operations, is_read_only: body.is_read_only })
 }
 
+/// Reads the answer to [`Call::InstanceName`] or [`Call::ServerVersion`]: one short line of plain text.
+///
+/// # Errors
+///
+/// [`WireError`] when it is empty, longer than 200 bytes, or a page of a proxy.
+pub fn decode_line(response: &Response) -> Result<String, WireError> {
+    let text = std::str::from_utf8(&response.body).unwrap_or_default().trim();
+    let is_line = (1..=LINE_BYTES_MAX).contains(&text.len())
+        && !text.starts_with('<')
+        && !text.chars().any(char::is_control);
+    is_line.then(|| text.to_owned()).ok_or(WireError::Unexpected("one line of text"))
+}
+
+/// Reads the answer to [`Call::DeploymentInfo`].
+///
+/// # Errors
+///
+/// [`WireError`] when it names no kind.
+pub fn decode_deployment_info(response: &Response) -> Result<DeploymentKind, WireError> {
+    let body: InfoBody = parse(response, "a description of the deployment")?;
+    Ok(DeploymentKind { kind: body.kind, deployment_type: body.deployment_type })
+}
+
+/// Reads the answer to [`Call::ApiSpec`] from the query's value, in the order of the paths. HTTP routes are left out.
+///
+/// # Errors
+///
+/// [`WireError`] when it is no list.
+pub fn decode_functions(value: ConvexValue) -> Result<Vec<DeployedFunction>, WireError> {
+    let ConvexValue::List(rows) = value else {
+        return Err(WireError::Unexpected("a list of functions"));
+    };
+    let mut functions: Vec<_> = rows.into_iter().filter_map(deployed_function).collect();
+    functions.sort_by(|one, other| one.path.cmp(&other.path));
+    Ok(functions)
+}
+
+/// The path of a function as plans and the deployment may spell it, in one spelling: no `.js`, a default export by name.
+pub fn normal_path(path: &str) -> String {
+    let (module, function) = path.split_once(':').unwrap_or((path, "default"));
+    format!("{}:{function}", module.strip_suffix(".js").unwrap_or(module))
+}
+
+fn deployed_function(row: ConvexValue) -> Option<DeployedFunction> {
+    let ConvexValue::Object(mut fields) = row else { return None };
+    let (Some(ConvexValue::Text(path)), Some(ConvexValue::Text(kind))) =
+        (fields.remove("identifier"), fields.remove("functionType"))
+    else {
+        return None;
+    };
+    let is_internal = match fields.remove("visibility") {
+        Some(ConvexValue::Object(mut visibility)) => {
+            visibility.remove("kind") == Some(ConvexValue::Text(String::from("internal")))
+        }
+        _ => false,
+    };
+    Some(DeployedFunction { path: normal_path(&path), kind, is_internal })
+}
+
 /// Reads the body of an HTTP error; never fails, because proxies answer with pages.
 pub fn decode_error(response: &Response) -> ErrorBody {
     serde_json::from_slice(&response.body).unwrap_or_default()
 }
 
-fn parse<'a, T: Deserialize<'a>>(
+pub(crate) fn parse<'a, T: Deserialize<'a>>(
     response: &'a Response,
     expected: &'static str,
 ) -> Result<T, WireError> {
     serde_json::from_slice(&response.body).map_err(|cause| WireError::Shape { expected, cause })
+}
+
+/// A query string: everything but letters, digits and `-._~` is percent-encoded (RFC 3986).
+fn query(params: &[(&str, String)]) -> String {
+    let mut query = String::new();
+    for (name, value) in params {
+        let separator = if query.is_empty() { "" } else { "&" };
+        let _ = write!(query, "{separator}{name}=");
+        for byte in value.bytes() {
+            let _ = match byte {
+                b'-' | b'.' | b'_' | b'~' => query.write_char(char::from(byte)),
+                byte if byte.is_ascii_alphanumeric() => query.write_char(char::from(byte)),
+                byte => write!(query, "%{byte:02X}"),
+            };
+        }
+    }
+    query
 }
 
 fn system_query(path: &str) -> Json {
@@ -297,6 +561,30 @@ fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<J
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
+struct InfoBody {
+    kind: String,
+    #[serde(default)]
+    deployment_type: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct AuditBody {
+    items: Vec<AuditItem>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct AuditItem {
+    #[serde(default)]
+    actor: Json,
+    #[serde(default)]
+    create_time: Option<f64>,
+    #[serde(default)]
+    metadata: Json,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct KeyBody {
     success: bool,
     #[serde(default)]
@@ -307,12 +595,20 @@ struct KeyBody {
 
 /// The status with which old servers say that a function failed.
 pub(crate) const FUNCTION_FAILED: u16 = 560;
+/// Longest time for an answer that the deployment may hold back for 60 s.
+pub(crate) const LONG_POLL: Duration = Duration::from_secs(75);
+/// The last push of code, or null.
+const PUSH_QUERY: &str = "_system/frontend/deploymentEvents:lastPushEvent";
 /// Exact encoding of values.
 const FORMAT: &str = "convex_encoded_json";
 /// Default export of this system module: all variables. Run by `/api/query`, refused by `/api/function`.
 const VARIABLES_QUERY: &str = "_system/cli/queryEnvironmentVariables";
 /// Tells a paused deployment from a failing one.
 const STATE_QUERY: &str = "_system/frontend/deploymentState:deploymentState";
+/// All functions of the app.
+const FUNCTIONS_QUERY: &str = "_system/cli/modules:apiSpec";
+/// Longest answer that is one line: a name, a version.
+const LINE_BYTES_MAX: usize = 200;
 /// Name and version; a name without a dash is refused by the server.
 const CLIENT: &str = concat!("rolloutd-", env!("CARGO_PKG_VERSION"));
 /// Stored in the deployment's audit log.
@@ -326,7 +622,7 @@ mod tests {
     use super::*;
 
     fn ok(body: &str) -> Response {
-        Response { status: 200, body: body.as_bytes().to_vec() }
+        Response { status: 200, body: body.as_bytes().to_vec(), date: None }
     }
 
     fn ran(body: &str) -> Ran {
@@ -369,6 +665,52 @@ mod tests {
     }
 
     #[test]
+    fn functions_are_listed_in_one_spelling() {
+        let rows = json!([
+            {"identifier": "m.js:b", "functionType": "Query", "visibility": {"kind": "internal"}},
+            {"identifier": "m.js:default", "functionType": "Mutation", "visibility": {"kind": "public"}},
+            {"functionType": "HttpAction", "method": "GET", "path": "/x"},
+        ]);
+        let functions = decode_functions(ConvexValue::decode(rows).unwrap()).unwrap();
+        let shown: Vec<_> = functions
+            .iter()
+            .map(|function| (function.path.as_str(), function.kind.as_str(), function.is_internal))
+            .collect();
+        assert_eq!(shown, [("m:b", "Query", true), ("m:default", "Mutation", false)]);
+        assert!(decode_functions(ConvexValue::Null).is_err());
+        for path in ["m", "m.js", "m:default", "m.js:default"] {
+            assert_eq!(normal_path(path), "m:default");
+        }
+    }
+
+    #[test]
+    fn a_line_is_a_line() {
+        assert_eq!(decode_line(&ok("happy-otter-123\n")).unwrap(), "happy-otter-123");
+        for body in ["", "<html>", "a\nb", &"x".repeat(201)] {
+            assert!(decode_line(&ok(body)).is_err(), "{body}");
+        }
+    }
+
+    #[test]
+    fn values_in_a_query_string_are_encoded() {
+        let metrics = encode(
+            &Call::AppMetrics {
+                route: MetricRoute::UdfRate,
+                params: vec![("path", "a/b:c d".into()), ("window", r#"{"x":1}"#.into())],
+            },
+            None,
+        );
+        assert_eq!((metrics.method, metrics.path), (Method::Get, "/api/app_metrics/udf_rate"));
+        assert_eq!(metrics.query, "path=a%2Fb%3Ac%20d&window=%7B%22x%22%3A1%7D");
+        let stream = encode(&Call::StreamExecutions { cursor: "1795334137371.4243".into() }, None);
+        assert_eq!(stream.query, "cursor=1795334137371.4243");
+        assert!(
+            stream.timeout.unwrap() > Duration::from_secs(60),
+            "it would end before its answer"
+        );
+    }
+
+    #[test]
     fn a_function_returns_or_throws() {
         assert_eq!(
             ran(r#"{"status":"success","value":5.0}"#),
@@ -389,7 +731,7 @@ mod tests {
 
     #[test]
     fn status_560_of_old_servers_is_a_function_that_failed() {
-        let old = |body: &str| Response { status: 560, body: body.as_bytes().to_vec() };
+        let old = |body: &str| Response { status: 560, body: body.as_bytes().to_vec(), date: None };
         for body in [
             r#"{"status":"error","errorMessage":"Uncaught Error: boom"}"#,
             r#"{"errorMessage":"Uncaught Error: boom"}"#,

@@ -8,12 +8,13 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
-use crate::criterion::Unit;
+use crate::criterion::{Bound, Unit};
 use crate::id::{EffectKey, FlagName};
 use crate::measurement::{FunctionCall, Probe, Reading};
 use crate::plan::ChangeWindow;
+use crate::source::{Source, Span};
 
 /// An effect that the state still needs, with the name it keeps across crashes.
 #[derive(Clone, Debug, PartialEq)]
@@ -73,6 +74,8 @@ pub enum WritePurpose {
 pub struct Observation {
     /// Flags to read, all from one snapshot.
     pub flags: Vec<FlagName>,
+    /// What is known of writes and code pushes; only what came after is news.
+    pub known: Known,
     /// Health sources to ask, each once.
     pub sources: Vec<SourceQuery>,
     /// Probes to ask.
@@ -81,13 +84,28 @@ pub struct Observation {
     pub bindings: BTreeMap<String, String>,
 }
 
+/// What was known about a deployment's changes when a reading was asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Known {
+    /// When each flag was written last.
+    pub writes: BTreeMap<FlagName, Timestamp>,
+    /// When code was pushed last.
+    pub push: Option<Timestamp>,
+}
+
 /// One health source and what is wanted from its result.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SourceQuery {
     /// Its name in the plan.
     pub source: String,
-    /// The function that answers.
-    pub call: FunctionCall,
+    /// Where the answer comes from.
+    pub ask: Source,
+    /// The range of time that is asked about.
+    pub span: Span,
+    /// How long until it is asked again, at most: so long what follows a stream goes on following.
+    pub stay: SignedDuration,
+    /// Where the source's stream was read up to by the last answer that is recorded.
+    pub cursor: Option<String>,
     /// Values wanted from the one result.
     pub metrics: Vec<MetricQuery>,
 }
@@ -101,6 +119,8 @@ pub struct MetricQuery {
     pub pointer: String,
     /// Decides how the value is read: a list counts as its length under [`Unit::Count`].
     pub unit: Unit,
+    /// Beyond this the value is a breach. For what follows a stream: then it is worth a look at once.
+    pub alert: Option<Bound>,
 }
 
 /// How an effect ended.
@@ -128,7 +148,30 @@ pub enum Outcome {
         closes: Timestamp,
     },
     /// The effect did not end well.
-    Failed(Fault),
+    Failed {
+        /// Why, and what may be done about it.
+        fault: Fault,
+        /// How long the outside wants to be left alone. The journal has the next try's moment instead.
+        pace: Pace,
+    },
+}
+
+impl Outcome {
+    /// A failure after which the usual waits hold.
+    pub fn failed(fault: Fault) -> Self {
+        Self::Failed { fault, pace: Pace::Usual }
+    }
+}
+
+/// How soon a failed write is tried again. Readings have slower waits of their own, whatever the pace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// Nothing is known: from 2 s, doubling up to 30 s.
+    Usual,
+    /// It said that it has too much to do: from 3 s, doubling up to 16 s.
+    Overloaded,
+    /// It said that it has just been started: from 1 s, doubling up to 16 s.
+    Restarting,
 }
 
 /// A failure of the outside.

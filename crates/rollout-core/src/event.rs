@@ -16,7 +16,7 @@ use crate::criterion::Verdict;
 use crate::effect::Fault;
 use crate::id::{FlagName, IncidentNumber, PhaseNumber, RolloutId};
 use crate::input::Actor;
-use crate::measurement::{JudgedReading, Purpose};
+use crate::measurement::{JudgedReading, Purpose, Written};
 use crate::plan::Plan;
 
 /// One thing that happened.
@@ -270,6 +270,55 @@ pub enum EventKind {
         /// Why nobody looked.
         cause: GapCause,
     },
+    /// A flag has a value that this rollout did not give it, told with what the deployment knows of the write.
+    DriftFound {
+        /// The flag.
+        flag: FlagName,
+        /// The value it should have, and had; `None` = not set.
+        expected: Option<String>,
+        /// The value it has; `None` = not set.
+        found: Option<String>,
+        /// The write, where the deployment tells.
+        written: Option<Written>,
+    },
+    /// Somebody wrote a flag and it has the value it should have: it may have had another one in between.
+    FlagRewritten {
+        /// The flag.
+        flag: FlagName,
+        /// The write.
+        written: Written,
+    },
+    /// A foreign value is taken for the right one from now on, as the plan says.
+    DriftAdopted {
+        /// The flag.
+        flag: FlagName,
+        /// The value.
+        value: String,
+    },
+    /// Foreign values are about to be replaced, as the plan says.
+    RevertStarted {
+        /// The values that the flags should have.
+        changes: BTreeMap<FlagName, String>,
+    },
+    /// Foreign values were replaced.
+    DriftReverted {
+        /// Flags that were written.
+        wrote: Vec<FlagName>,
+        /// Flags that had their value again already.
+        already: Vec<FlagName>,
+    },
+    /// Code was pushed to the deployment while a phase was in its window.
+    CodePushed {
+        /// The phase.
+        phase: PhaseNumber,
+        /// When, by the deployment's clock.
+        pushed_at: Timestamp,
+    },
+    /// The phase is verified again, and its window begins anew.
+    WindowRestarted {
+        /// The phase.
+        phase: PhaseNumber,
+    },
 }
 
 /// Why nothing is known about a stretch of time.
@@ -377,6 +426,13 @@ pub enum HoldReason {
         /// What happened.
         why: String,
     },
+    /// Code was pushed in the middle of a window.
+    CodePush {
+        /// The phase.
+        phase: PhaseNumber,
+        /// When, by the deployment's clock.
+        pushed_at: Timestamp,
+    },
 }
 
 impl EventKind {
@@ -398,6 +454,8 @@ impl EventKind {
             | Self::BakeEnded { phase }
             | Self::PhaseCompleted { phase, .. }
             | Self::PhaseSkipped { phase, .. }
+            | Self::CodePushed { phase, .. }
+            | Self::WindowRestarted { phase }
             | Self::RetryOrdered { phase } => Some(*phase),
             Self::RollbackStarted { phases, .. } => phases.first().copied(),
             Self::ReadingStarted { purpose } | Self::ReadingTaken { purpose, .. } => {
@@ -412,6 +470,11 @@ impl EventKind {
             | Self::EffectFailed { .. }
             | Self::EffectRetried
             | Self::DriftSeen { .. }
+            | Self::DriftFound { .. }
+            | Self::FlagRewritten { .. }
+            | Self::DriftAdopted { .. }
+            | Self::RevertStarted { .. }
+            | Self::DriftReverted { .. }
             | Self::FlagsRestored { .. }
             | Self::RestoreLost { .. }
             | Self::RollbackFinished
@@ -433,7 +496,9 @@ impl HoldReason {
     /// The phase that the hold is about, where it is about one.
     pub fn phase(&self) -> Option<PhaseNumber> {
         match self {
-            Self::Missed { phase, .. } | Self::CoverageShort { phase } => Some(*phase),
+            Self::Missed { phase, .. }
+            | Self::CoverageShort { phase }
+            | Self::CodePush { phase, .. } => Some(*phase),
             Self::Person
             | Self::Baseline { .. }
             | Self::Drift { .. }
@@ -466,6 +531,11 @@ impl HoldReason {
             }
             Self::ClockJump => String::from("the clock went backward"),
             Self::Smoke { why } => format!("smoke test: {why}"),
+            Self::CodePush { phase, pushed_at } => {
+                format!(
+                    "phase {phase}: code was pushed at {pushed_at:.0}, in the middle of its window"
+                )
+            }
         }
     }
 }

@@ -41,6 +41,9 @@ pub enum Input {
         /// How far; negative = backward.
         by: SignedDuration,
     },
+    /// A source that follows a stream saw something that looks like a breach: a reading is worth taking before the next
+    /// planned one. It alone judges.
+    Stirred,
 }
 
 /// A command with who gave it and why.

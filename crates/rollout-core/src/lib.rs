@@ -38,19 +38,19 @@ pub use cadence::{Cadence, CadenceStep};
 pub use coverage::Coverage;
 pub use criterion::{Bound, Comparison, Criterion, Limit, Unit, Verdict};
 pub use effect::{
-    Effect, Fault, FaultClass, MetricQuery, Observation, Outcome, PendingEffect, SourceQuery,
-    WritePurpose,
+    Effect, Fault, FaultClass, Known, MetricQuery, Observation, Outcome, Pace, PendingEffect,
+    SourceQuery, WritePurpose,
 };
 pub use event::{Event, EventKind, GapCause, HoldReason, HowCompleted, RollbackCause};
 pub use id::{EffectKey, FlagName, IncidentNumber, PhaseNumber, RolloutId, Seq};
 pub use input::{Actor, Command, Input, Order, Rejection, RollbackScope, Verb};
 pub use measurement::{
     Expectation, FlagValues, FunctionCall, Judged, JudgedReading, Measured, Measurement, Probe,
-    ProbeAnswer, ProbeKind, ProbeState, Purpose, Reading, Scalar,
+    ProbeAnswer, ProbeKind, ProbeState, Purpose, Reading, Scalar, Written,
 };
 pub use plan::{
-    ChangeWindow, ChecklistItem, FlagChange, MissedPolicy, Phase, Plan, PlanParts, Precondition,
-    Proof, Risk, SmokeRepeat, SmokeTest, Violation,
+    ChangeWindow, ChecklistItem, DriftPolicy, FlagChange, MissedPolicy, Phase, Plan, PlanParts,
+    Precondition, Proof, PushPolicy, Risk, SmokeRepeat, SmokeTest, Violation,
 };
 pub use report::{LogOptions, event_name, log, sentence};
 pub use rollout::{

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use crate::criterion::{Unit, Verdict};
 use crate::effect::Fault;
 use crate::id::{FlagName, PhaseNumber};
+use crate::source::Basis;
 
 /// Flag values as read; `None` = the variable is not set.
 pub type FlagValues = BTreeMap<FlagName, Option<String>>;
@@ -97,10 +98,25 @@ pub enum Scalar {
 pub struct Reading {
     /// All asked flags from one snapshot, or why they could not be read.
     pub flags: Result<FlagValues, Fault>,
+    /// The last write of each asked flag that came after what was known, as far as the deployment tells.
+    pub writes: BTreeMap<FlagName, Written>,
+    /// The last push of code, as far as the deployment tells.
+    pub push: Option<Timestamp>,
+    /// Where each source's stream was read up to.
+    pub cursors: BTreeMap<String, String>,
     /// One per asked metric.
     pub measurements: Vec<Measurement>,
     /// One per asked probe, in the order asked.
     pub probes: Vec<ProbeAnswer>,
+}
+
+/// The last write of a variable, whatever value it gave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// When, by the deployment's clock.
+    pub at: Timestamp,
+    /// Who, where the deployment's audit log says so.
+    pub by: Option<String>,
 }
 
 /// One value of one criterion.
@@ -110,6 +126,8 @@ pub struct Measurement {
     pub criterion: String,
     /// What was found.
     pub measured: Measured,
+    /// What it stands on, where the source says so.
+    pub basis: Option<Basis>,
 }
 
 /// What was found at a criterion's pointer.
@@ -173,6 +191,12 @@ pub enum Purpose {
 pub struct JudgedReading {
     /// Flag values, or why there are none.
     pub flags: Result<FlagValues, Fault>,
+    /// Writes of flags that are news.
+    pub writes: BTreeMap<FlagName, Written>,
+    /// A push of code that is news.
+    pub push: Option<Timestamp>,
+    /// Where each source's stream was read up to.
+    pub cursors: BTreeMap<String, String>,
     /// One per criterion of the plan, in the plan's order.
     pub judged: Vec<Judged>,
     /// Answers to probes.
@@ -192,6 +216,27 @@ pub struct Judged {
     pub verdict: Verdict,
     /// Why, where there is no value to show for it.
     pub reason: Option<String>,
+    /// What the value stands on, where the source says so.
+    pub basis: Option<Basis>,
+}
+
+impl Reading {
+    /// A reading without news of writes and pushes.
+    pub fn of(
+        flags: Result<FlagValues, Fault>,
+        measurements: Vec<Measurement>,
+        probes: Vec<ProbeAnswer>,
+    ) -> Self {
+        let (writes, cursors) = (BTreeMap::new(), BTreeMap::new());
+        Self { flags, writes, push: None, cursors, measurements, probes }
+    }
+}
+
+impl Measurement {
+    /// A measurement of a source that does not say what it stands on.
+    pub fn of(criterion: impl Into<String>, measured: Measured) -> Self {
+        Self { criterion: criterion.into(), measured, basis: None }
+    }
 }
 
 impl Measured {

@@ -5,19 +5,32 @@
 
 use jiff::SignedDuration;
 
-/// First wait after a failed write. The official client waits 1 s after "just restarted" and 3 s after "overloaded"
-/// (wire contract, section 1.3).
+use crate::effect::Pace;
+
+/// First wait after a failed write when nothing is known.
 const WRITE_FIRST: SignedDuration = SignedDuration::from_secs(2);
+/// First wait after a write that was refused for load: as long as the official client (wire contract, section 1.3).
+const OVERLOADED_FIRST: SignedDuration = SignedDuration::from_secs(3);
+/// First wait after a write that came too soon after a start: as long as the official client.
+const RESTARTING_FIRST: SignedDuration = SignedDuration::from_secs(1);
 /// Longest wait between two tries of a write; a rollback must not sleep long after an outage ends.
 const WRITE_MAX: SignedDuration = SignedDuration::from_secs(30);
+/// The same where the deployment answers and only asks for time: as long as the official client.
+const ANSWERED_MAX: SignedDuration = SignedDuration::from_secs(16);
 /// First wait after a reading that could not be judged.
 const READ_FIRST: SignedDuration = SignedDuration::from_secs(15);
 /// Jitter, as a share of the delay: up to one fifth is added.
 const JITTER_PART: u64 = 5;
 
-/// Wait before try number `failed + 1` of a write, after `failed` failures (from 1 on).
-pub(crate) fn write_delay(failed: u32, seed: u64) -> SignedDuration {
-    backoff(WRITE_FIRST, WRITE_MAX, failed, seed)
+/// Wait before try number `failed + 1` of a write, after `failed` failures (from 1 on), of which the last one asked for
+/// `pace`.
+pub(crate) fn write_delay(failed: u32, seed: u64, pace: Pace) -> SignedDuration {
+    let (first, max) = match pace {
+        Pace::Usual => (WRITE_FIRST, WRITE_MAX),
+        Pace::Overloaded => (OVERLOADED_FIRST, ANSWERED_MAX),
+        Pace::Restarting => (RESTARTING_FIRST, ANSWERED_MAX),
+    };
+    backoff(first, max, failed, seed)
 }
 
 /// Wait before the next reading after `failed` readings in a row that could not be judged; never longer than `every`.
@@ -44,22 +57,42 @@ fn mix(seed: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec::Vec;
+
     use super::*;
 
     #[test]
     fn grows_to_the_cap_with_at_most_a_fifth_of_jitter() {
-        for seed in 0..200 {
-            let mut last = SignedDuration::ZERO;
-            for failed in 1..40 {
-                let delay = write_delay(failed, seed);
-                assert!(delay >= WRITE_FIRST && delay <= WRITE_MAX + WRITE_MAX / 5, "{delay:?}");
-                assert!(
-                    failed > 4 || delay > last,
-                    "wait {failed} did not grow: {delay:?} after {last:?}"
-                );
-                last = delay;
+        for (pace, first, max, grows) in [
+            (Pace::Usual, WRITE_FIRST, WRITE_MAX, 4),
+            (Pace::Overloaded, OVERLOADED_FIRST, ANSWERED_MAX, 3),
+            (Pace::Restarting, RESTARTING_FIRST, ANSWERED_MAX, 5),
+        ] {
+            for seed in 0..200 {
+                let mut last = SignedDuration::ZERO;
+                for failed in 1..40 {
+                    let delay = write_delay(failed, seed, pace);
+                    assert!(delay >= first && delay <= max + max / 5, "{pace:?}: {delay:?}");
+                    assert!(
+                        failed > grows || delay > last,
+                        "{pace:?}: wait {failed} did not grow: {delay:?} after {last:?}"
+                    );
+                    last = delay;
+                }
             }
         }
+    }
+
+    #[test]
+    fn without_jitter_the_waits_are_the_official_clients() {
+        let waits = |pace| -> Vec<u64> {
+            // The least over many seeds: the jitter is only ever added.
+            let least = |failed| (0..2_000).map(|seed| write_delay(failed, seed, pace)).min();
+            (1..=6).map(|failed| least(failed).unwrap().as_secs().unsigned_abs()).collect()
+        };
+        assert_eq!(waits(Pace::Overloaded), [3, 6, 12, 16, 16, 16]);
+        assert_eq!(waits(Pace::Restarting), [1, 2, 4, 8, 16, 16]);
+        assert_eq!(waits(Pace::Usual), [2, 4, 8, 16, 30, 30]);
     }
 
     #[test]
@@ -70,7 +103,8 @@ mod tests {
 
     #[test]
     fn same_seed_same_delay() {
-        assert_eq!(write_delay(3, 9), write_delay(3, 9));
-        assert_ne!(write_delay(3, 9), write_delay(3, 10));
+        let delay = |seed| write_delay(3, seed, Pace::Usual);
+        assert_eq!(delay(9), delay(9));
+        assert_ne!(delay(9), delay(10));
     }
 }

@@ -126,3 +126,61 @@ pub enum Extent {
     /// A part: rates are those of a sample, counts are unknown.
     Part,
 }
+
+impl Source {
+    /// True when the source can be asked about a range of time that is over, both its ends given.
+    ///
+    /// The stream and the deployment's metrics forget too soon for that: what they still know of the last hour says nothing
+    /// about a night.
+    pub fn answers_for_a_range(&self) -> bool {
+        match self {
+            Self::Function(call) => call.answers_for_a_range(),
+            Self::Http(get) => {
+                [HttpGet::FROM, HttpGet::TO].iter().all(|end| get.path.contains(end))
+            }
+            Self::Prometheus(_) => true,
+            Self::Executions(_) | Self::AppMetrics(_) => false,
+        }
+    }
+
+    /// The source as it is asked about one range of time.
+    pub(crate) fn about(&self, from: Timestamp, to: Timestamp) -> Self {
+        match self {
+            Self::Function(call) => Self::Function(call.about(from, to)),
+            Self::Executions(_) | Self::AppMetrics(_) | Self::Http(_) | Self::Prometheus(_) => {
+                self.clone()
+            }
+        }
+    }
+
+    /// Executions over a stretch of time, where the source counts them.
+    pub fn calls(&self) -> Option<&Calls> {
+        match self {
+            Self::Executions(calls) | Self::AppMetrics(calls) => Some(calls),
+            Self::Function(_) | Self::Http(_) | Self::Prometheus(_) => None,
+        }
+    }
+
+    /// The endpoint of the daemon's configuration that the source needs.
+    pub fn endpoint(&self) -> Option<&str> {
+        match self {
+            Self::Http(HttpGet { endpoint, .. }) | Self::Prometheus(PromQuery { endpoint, .. }) => {
+                Some(endpoint)
+            }
+            Self::Function(_) | Self::Executions(_) | Self::AppMetrics(_) => None,
+        }
+    }
+}
+
+impl From<FunctionCall> for Source {
+    fn from(call: FunctionCall) -> Self {
+        Self::Function(call)
+    }
+}
+
+impl HttpGet {
+    /// What stands in a path for the start of the range of time.
+    pub const FROM: &str = "$from";
+    /// What stands for its end.
+    pub const TO: &str = "$to";
+}

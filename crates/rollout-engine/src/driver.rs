@@ -452,7 +452,7 @@ impl Engine {
         let Err(EngineError::Record { why, .. }) = staged else { return staged };
         error!(rollout = %id, why, "an answer cannot be recorded");
         let reason = format!("the answer cannot be recorded: {why}");
-        let outcome = Outcome::Failed(Fault::new(FaultClass::Permanent, None, reason));
+        let outcome = Outcome::failed(Fault::new(FaultClass::Permanent, None, reason));
         self.stage_input(id, now, Input::EffectEnded { key, outcome })
     }
 

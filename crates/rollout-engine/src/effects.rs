@@ -169,7 +169,7 @@ impl Effects {
             let outcome = match schedule::next_opening(window, now) {
                 Ok((opens, closes)) => Outcome::ChangeWindowFound { opens, closes },
                 Err(error) => {
-                    Outcome::Failed(Fault::new(FaultClass::Permanent, None, error.to_string()))
+                    Outcome::failed(Fault::new(FaultClass::Permanent, None, error.to_string()))
                 }
             };
             self.running.spawn(async move { Ended { generation, key, outcome } });
@@ -224,5 +224,5 @@ async fn acquire(semaphore: Option<Arc<Semaphore>>) -> Option<tokio::sync::Owned
 }
 
 fn failed(reason: String) -> Outcome {
-    Outcome::Failed(Fault::new(FaultClass::Unknown, None, reason))
+    Outcome::failed(Fault::new(FaultClass::Unknown, None, reason))
 }

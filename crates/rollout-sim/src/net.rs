@@ -200,7 +200,8 @@ impl World {
         if changed {
             self.env_changed(&flight.deployment, &before, &after, Some(&flight.request));
         }
-        flight.response = Some(Response { status: answered.status, body: answered.body });
+        flight.response =
+            Some(Response { status: answered.status, body: answered.body, date: None });
         match flight.fate {
             Fate::AnsweredLate(late) => {
                 self.schedule(now + late, Happening::Arrives(number));
@@ -228,7 +229,7 @@ impl World {
             Fate::Proxy(status) => Ok(proxy(status)),
             Fate::BadKey => {
                 let body = br#"{"code":"BadAdminKey","message":"no"}"#.to_vec();
-                Ok(Response { status: 401, body })
+                Ok(Response { status: 401, body, date: None })
             }
             Fate::LandsLate(_) | Fate::AnsweredLate(_) => {
                 Err(TransportError::TimedOut { after: Duration::from_secs(20) })
@@ -310,7 +311,8 @@ pub(crate) fn draw_fate(dice: &mut Dice) -> Fate {
 
 /// A proxy's page.
 fn proxy(status: u16) -> Response {
-    Response { status, body: format!("<html><h1>{status}</h1></html>").into_bytes() }
+    let body = format!("<html><h1>{status}</h1></html>").into_bytes();
+    Response { status, body, date: None }
 }
 
 fn as_received(deployment: &str, request: Request) -> convex_emulator::wire::Request {

@@ -57,6 +57,8 @@ pub(crate) fn draw(dice: &mut Dice, deployment: &str, first_flag: usize, flavour
         coverage_min: draw_coverage(dice, flavour),
         grace: SignedDuration::from_mins(dice.pick(&[0, 5, 15, 60])),
         missed,
+        drift: rollout_core::DriftPolicy::Hold,
+        code_push: rollout_core::PushPolicy::Hold,
         checklist: if dice.chance(20) && flavour == Flavour::Any {
             vec![person("runbook")]
         } else {

@@ -53,6 +53,10 @@ pub(crate) enum Verb {
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
+    /// Look at everything that rollouts stand on, and say what to do about what is not well
+    Doctor(Doctor),
+    /// Write a starting plan from the flags that are on a deployment
+    Init(Init),
     /// Start a rollout of a plan
     Start(Start),
     /// List all rollouts
@@ -150,6 +154,38 @@ pub(crate) enum IncidentVerb {
         #[arg(value_name = "N")]
         number: u32,
     },
+}
+
+/// `doctor`
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    /// A plan file or a rollout (r42): look at its deployment, for what its plan needs. Otherwise at all deployments
+    #[arg(value_name = "PLAN|ROLLOUT")]
+    pub(crate) target: Option<PathBuf>,
+    /// Also write the safe values that flags have already, to learn whether the app accepts them. Changes no value, but
+    /// the rows' times, and runs subscriptions again; refused while a rollout is live on the deployment
+    #[arg(long, requires = "target")]
+    pub(crate) write_safe_values: bool,
+}
+
+/// `init`
+#[derive(Debug, Args)]
+pub(crate) struct Init {
+    /// A deployment from the daemon's configuration
+    #[arg(long, value_name = "NAME")]
+    pub(crate) deployment: String,
+    /// Only variables like this, with `*` for any letters: 'ENABLE_*'. Otherwise all whose value is true, off, 1 …
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) flags: Option<String>,
+    /// The app's `convex` directory: put the health functions there that plans read, as monitoring/dashboard.ts
+    #[arg(long, value_name = "DIR")]
+    pub(crate) module: Option<PathBuf>,
+    /// Write the plan into this file; otherwise it is printed
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// Replace files that are there
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 /// `start`

@@ -27,6 +27,15 @@ pub(crate) enum Failure {
         #[source]
         source: io::Error,
     },
+    /// A file could not be written.
+    #[error("failed to write {}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// The command line makes no sense, beyond what its grammar can tell.
     #[error("{0}")]
     Usage(String),
@@ -43,9 +52,10 @@ impl Failure {
             Self::Client(ClientError::Problem(problem)) => problem.exit(),
             // Whoever reads our output has seen enough; that is no failure.
             Self::Print(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
-            Self::Client(ClientError::Protocol { .. }) | Self::Print(_) | Self::Runtime(_) => {
-                Exit::Failed
-            }
+            Self::Client(ClientError::Protocol { .. })
+            | Self::Print(_)
+            | Self::Write { .. }
+            | Self::Runtime(_) => Exit::Failed,
             Self::Read { .. } | Self::Usage(_) => Exit::Usage,
         }
     }
@@ -76,6 +86,7 @@ impl Failure {
                 Self::Client(_)
                 | Self::Print(_)
                 | Self::Read { .. }
+                | Self::Write { .. }
                 | Self::Usage(_)
                 | Self::Runtime(_),
                 _,

@@ -16,6 +16,7 @@ use tokio::runtime::{Builder, Runtime};
 use crate::backup::BackupArgs;
 use crate::config::{CONFIG_PATH, Config, Surroundings};
 use crate::demo::DemoArgs;
+use crate::doctor::DoctorArgs;
 use crate::endpoints::Endpoints;
 use crate::place::Trouble;
 use crate::restore::RestoreArgs;
@@ -23,7 +24,7 @@ use crate::serve::ServeError;
 use crate::telemetry::{self, chain};
 use crate::verify::VerifyArgs;
 use crate::wiring::Deployments;
-use crate::{backup, clock, demo, restore, serve, summary, verify};
+use crate::{backup, clock, demo, doctor, restore, serve, summary, verify};
 
 /// Runs feature-flag rollouts: in order, watched, rolled back by themselves
 #[derive(Debug, Parser)]
@@ -43,6 +44,8 @@ enum Verb {
     Backup(BackupArgs),
     /// Put the store back to what a backup holds; the daemon must not run
     Restore(RestoreArgs),
+    /// Look at everything that rollouts stand on: configuration, disk, clock, deployments; says what to do
+    Doctor(DoctorArgs),
     /// Show a whole rollout in about a minute: a made-up deployment, a real engine that is killed on the way
     Demo(DemoArgs),
 }
@@ -82,6 +85,10 @@ pub fn main() -> ! {
         Verb::Restore(args) => {
             said_at(|now| restore::run(&args, now, paint()).map(|text| (text, Exit::Done)))
         }
+        Verb::Doctor(args) => match clock::from_env() {
+            Ok(clock) => ended(with_runtime(doctor::run(&args, clock.as_ref(), paint()))),
+            Err(error) => complain(Exit::Usage, &chain(&error)),
+        },
         Verb::Demo(args) => play(args),
     };
     process::exit(exit.code().into())

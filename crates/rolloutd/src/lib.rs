@@ -10,6 +10,7 @@ mod clock;
 mod config;
 mod credential;
 pub mod demo;
+mod doctor;
 mod endpoints;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;

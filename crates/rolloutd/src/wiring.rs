@@ -9,18 +9,18 @@ use std::future::ready;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rollout_convex::{Convex, ConvexError, Target};
+use rollout_convex::{Convex, ConvexError, Finding, Needs, Target};
 use rollout_core::{Fault, FaultClass, Outcome, PendingEffect};
-use rollout_engine::{Perform, Performing};
+use rollout_engine::{Clock, Perform, Performing};
 use tracing::warn;
 
 use crate::config::DeploymentConfig;
 use crate::credential::{Credential, CredentialError, Stamp};
 use crate::telemetry::chain;
 
-/// How long the check of a key may hold up the start of a rollout. A deployment that is away is no reason to refuse: the
-/// baseline waits for it.
-const KEY_CHECK_MAX: Duration = Duration::from_secs(5);
+/// How long the look at a deployment may hold up the start of a rollout. A deployment that is away is no reason to refuse:
+/// the baseline waits for it.
+const LOOK_MAX: Duration = Duration::from_secs(5);
 
 /// All deployments of the configuration.
 #[derive(Debug)]
@@ -73,6 +73,14 @@ pub(crate) enum Unfit {
         /// Why, and the way out.
         reason: String,
     },
+    /// It was asked, and cannot run this plan.
+    #[error("deployment {name} cannot run this plan: {}", found_words(.findings))]
+    Barred {
+        /// The name.
+        name: String,
+        /// Everything that keeps it from that; never empty.
+        findings: Vec<Finding>,
+    },
 }
 
 /// Why there is no adapter.
@@ -93,24 +101,30 @@ impl Deployments {
         Self { links: configured.iter().map(link).collect() }
     }
 
-    /// Where a deployment answers, if a rollout can be run on it: it is configured, has a credential, and its key permits
-    /// what a rollout needs as far as the deployment says.
+    /// Where a deployment answers, if a rollout with these needs can be run on it: it is configured, has a credential, its
+    /// key permits what is needed, and the functions are there, all as far as the deployment says.
     ///
     /// # Errors
     ///
     /// [`Unfit`] with the way out.
-    pub(crate) async fn admit(&self, name: &str) -> Result<String, Unfit> {
+    pub(crate) async fn admit(
+        &self,
+        name: &str,
+        needs: &Needs,
+        clock: &dyn Clock,
+    ) -> Result<String, Unfit> {
         let convex = self.find(name)?;
         // Only a definite no keeps a rollout from starting; a deployment that is away is tried again by the rollout itself.
-        let complaint = match tokio::time::timeout(KEY_CHECK_MAX, convex.check_key()).await {
-            Ok(Ok(report)) => report.complaint(),
-            Ok(Err(fault)) => (fault.class == FaultClass::Permanent).then_some(fault.reason),
-            Err(_) => None,
-        };
-        if let Some(reason) = complaint {
-            return Err(Unfit::Unusable { name: name.to_owned(), reason });
+        let findings = convex.bars(needs, LOOK_MAX, &|| clock.now()).await;
+        match findings.is_empty() {
+            true => Ok(convex.url().to_owned()),
+            false => Err(Unfit::Barred { name: name.to_owned(), findings }),
         }
-        Ok(convex.url().to_owned())
+    }
+
+    /// The names of all deployments.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &String> {
+        self.links.keys()
     }
 
     /// How each deployment stands now, for people.
@@ -122,7 +136,12 @@ impl Deployments {
         self.links.iter().map(|(name, link)| (name.clone(), condition(link))).collect()
     }
 
-    fn find(&self, name: &str) -> Result<Arc<Convex>, Unfit> {
+    /// The adapter of a deployment.
+    ///
+    /// # Errors
+    ///
+    /// [`Unfit`], never [`Unfit::Barred`].
+    pub(crate) fn find(&self, name: &str) -> Result<Arc<Convex>, Unfit> {
         let Some(link) = self.links.get(name) else {
             let known = self.links.keys().cloned().collect();
             return Err(Unfit::Unknown { name: name.to_owned(), known });
@@ -135,10 +154,10 @@ impl Perform for Deployments {
     fn perform(&self, effect: PendingEffect) -> Performing {
         match self.find(&effect.deployment) {
             Ok(convex) if convex.url() != effect.url => {
-                Box::pin(ready(Outcome::Failed(moved(&effect, convex.url()))))
+                Box::pin(ready(Outcome::failed(moved(&effect, convex.url()))))
             }
             Ok(convex) => Box::pin(async move { convex.perform(effect.key, &effect.effect).await }),
-            Err(unfit) => Box::pin(ready(Outcome::Failed(unfit.fault()))),
+            Err(unfit) => Box::pin(ready(Outcome::failed(unfit.fault()))),
         }
     }
 }
@@ -192,7 +211,7 @@ impl Unfit {
     /// What an effect on such a deployment ends with. Nothing was sent.
     fn fault(&self) -> Fault {
         let class = match self {
-            Self::Unknown { .. } => FaultClass::Permanent,
+            Self::Unknown { .. } | Self::Barred { .. } => FaultClass::Permanent,
             Self::Unusable { .. } => FaultClass::Transient,
         };
         Fault::new(class, None, self.to_string())
@@ -217,6 +236,10 @@ fn connect(
     Ok(Arc::new(convex))
 }
 
+fn found_words(findings: &[Finding]) -> String {
+    findings.iter().map(|finding| finding.found.as_str()).collect::<Vec<_>>().join("; ")
+}
+
 fn known_words(known: &[String]) -> String {
     match known {
         [] => "none is configured yet".to_owned(),
@@ -229,6 +252,7 @@ mod tests {
     use std::path::Path;
 
     use rollout_core::{Effect, EffectKey, RolloutId, Seq, WritePurpose};
+    use rollout_engine::SystemClock;
 
     use super::*;
 
@@ -241,6 +265,10 @@ mod tests {
         Deployments::new(&BTreeMap::from([("p".to_owned(), config)]))
     }
 
+    async fn admit(deployments: &Deployments) -> Result<String, Unfit> {
+        deployments.admit("p", &Needs::default(), &SystemClock::new()).await
+    }
+
     async fn fault(deployments: &Deployments, deployment: &str) -> Fault {
         let effect =
             Effect::SetFlags { changes: BTreeMap::new(), purpose: WritePurpose::RestoreSafe };
@@ -248,7 +276,7 @@ mod tests {
         let url = "http://127.0.0.1:9".to_owned();
         let pending = PendingEffect { key, deployment: deployment.to_owned(), url, effect };
         let outcome = deployments.perform(pending).await;
-        let Outcome::Failed(fault) = outcome else { panic!("{outcome:?}") };
+        let Outcome::Failed { fault, .. } = outcome else { panic!("{outcome:?}") };
         fault
     }
 
@@ -271,7 +299,7 @@ mod tests {
         std::fs::write(dir.path().join("p.key"), "otter|01").unwrap();
         assert_eq!(complaint(&deployments), None);
         // A deployment that is away does not keep a rollout from starting.
-        assert_eq!(deployments.admit("p").await.unwrap(), "http://127.0.0.1:9");
+        assert_eq!(admit(&deployments).await.unwrap(), "http://127.0.0.1:9");
     }
 
     #[tokio::test]
@@ -284,7 +312,7 @@ mod tests {
         let key = EffectKey { rollout: RolloutId::FIRST, seq: Seq::FIRST };
         let (deployment, url) = ("p".to_owned(), "http://127.0.0.1:8".to_owned());
         let outcome = deployments.perform(PendingEffect { key, deployment, url, effect }).await;
-        let Outcome::Failed(fault) = outcome else { panic!("{outcome:?}") };
+        let Outcome::Failed { fault, .. } = outcome else { panic!("{outcome:?}") };
         assert_eq!(fault.class, FaultClass::Permanent);
         assert!(fault.reason.contains("began on http://127.0.0.1:8"), "{}", fault.reason);
     }
@@ -293,7 +321,7 @@ mod tests {
     async fn a_key_of_the_wrong_kind_is_said_without_the_key() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("p.key"), "project:team:app|topsecret").unwrap();
-        let said = deployments(dir.path()).admit("p").await.unwrap_err().to_string();
+        let said = admit(&deployments(dir.path())).await.unwrap_err().to_string();
         assert!(said.contains("names no deployment") && !said.contains("topsecret"), "{said}");
     }
 }

@@ -14,6 +14,7 @@ use reqwest::{Method, RequestBuilder, Response, Url};
 use serde::de::DeserializeOwned;
 
 use crate::detail::RolloutDetail;
+use crate::doctor::{DeploymentView, DoctorReport, DoctorRequest};
 use crate::journal::EventPage;
 use crate::order::{OrderRequest, OrderResponse, OrderVerb, StartRequest, StartResponse};
 use crate::problem::{PROBLEM_MEDIA_TYPE, Problem};
@@ -26,6 +27,9 @@ pub use stream::EventStream;
 
 /// How long an ordinary call may take. The slowest is an order, which waits for one durable commit.
 const CALL_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// How long a look at everything may take. The daemon gives all deployments together twenty seconds.
+const DOCTOR_TIME_MAX: Duration = Duration::from_secs(45);
 
 /// How long a stream may be silent before it counts as dead. The daemon sends a heartbeat at least every 15 seconds.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
@@ -182,6 +186,25 @@ impl Client {
     /// Like every call: [`ClientError`]. `RO0403` for who may not give orders.
     pub async fn verify(&self) -> Result<VerifyReport, ClientError> {
         self.read(self.http.get(self.url(&["verify"]))).await
+    }
+
+    /// Has the daemon look at everything that rollouts stand on. Takes up to half a minute where a deployment is away.
+    ///
+    /// # Errors
+    ///
+    /// Like every call: [`ClientError`]. `RO0403` for who may not give orders; `RO0101` and `RO0102` for a bad plan.
+    pub async fn doctor(&self, request: &DoctorRequest) -> Result<DoctorReport, ClientError> {
+        let call = self.http.request(Method::POST, self.url(&["doctor"]));
+        self.read(call.timeout(DOCTOR_TIME_MAX).json(request)).await
+    }
+
+    /// What is on a deployment, for who writes a plan.
+    ///
+    /// # Errors
+    ///
+    /// Like every call: [`ClientError`]. `RO0403` for who may not give orders; `RO0305` for an unknown deployment.
+    pub async fn deployment(&self, name: &str) -> Result<DeploymentView, ClientError> {
+        self.read(self.call(Method::GET, &["deployments", name])).await
     }
 
     /// Gives a rollout an order.

@@ -203,6 +203,7 @@ impl Endpoint {
     async fn get(&self, url: Url) -> Result<Page, TransportError> {
         let path = url.path().to_owned();
         let answer = transport::answer(self.client.get(url), ANSWER_BYTES_MAX, self.timeout).await;
+        let answer = answer.map(|(_, response)| response);
         let status = answer.as_ref().map_or(0, |response| response.status);
         tracing::debug!(endpoint = self.name, path, status, "asked the endpoint");
         answer.map(|response| Page::new(response.status, &response.body, &self.secret))

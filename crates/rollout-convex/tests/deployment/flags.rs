@@ -187,7 +187,7 @@ async fn a_value_that_is_gone_right_after_the_write_is_no_success() {
 
 #[tokio::test]
 async fn a_write_whose_connection_is_refused_surely_did_not_happen() {
-    let server = RawServer::start(|_, _| variables(&[])).await;
+    let mut server = RawServer::start(|_, _| variables(&[])).await;
     let (url, convex) = (server.url.clone(), adapter(&server.url, "otter|0123456789abcdef"));
     server.close().await;
     let refused = fault(convex.perform(key(1), &set(&[("A", "true")])).await);
@@ -251,13 +251,13 @@ async fn a_reset_while_writing_is_unknown_and_while_reading_is_not() {
     let convex = adapter(&server.url, "otter|0123456789abcdef");
     let writing = convex.perform(key(1), &set(&[("A", "true")])).await;
     assert!(
-        matches!(&writing, Outcome::Failed(fault) if fault.class == FaultClass::Unknown),
+        matches!(&writing, Outcome::Failed { fault, .. } if fault.class == FaultClass::Unknown),
         "{writing:?}"
     );
     assert_eq!(server.requests().len(), 3);
     let reading = convex.perform(key(1), &set(&[("A", "true")])).await;
     assert!(
-        matches!(&reading, Outcome::Failed(fault) if fault.class == FaultClass::Transient),
+        matches!(&reading, Outcome::Failed { fault, .. } if fault.class == FaultClass::Transient),
         "{reading:?}"
     );
     assert_eq!(server.requests().len(), 4);

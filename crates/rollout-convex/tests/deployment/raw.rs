@@ -58,9 +58,9 @@ impl RawServer {
     }
 
     /// Closes the port, so that new connections are refused.
-    pub(crate) async fn close(self) {
+    pub(crate) async fn close(&mut self) {
         self.accepting.abort();
-        self.accepting.await.unwrap_err();
+        (&mut self.accepting).await.unwrap_err();
     }
 }
 

@@ -38,7 +38,7 @@ impl Transport for Simulated {
         };
         match delivery::deliver(&mut self.deployment.lock().unwrap(), self.clock.now(), &request) {
             Delivery::Respond { response, .. } => {
-                Ok(Response { status: response.status, body: response.body })
+                Ok(Response { status: response.status, body: response.body, date: None })
             }
             Delivery::FinishAfter { .. } | Delivery::Cut { .. } => {
                 Err(TransportError::Lost { cause: "cut".into() })
@@ -92,10 +92,10 @@ async fn the_adapter_needs_no_sockets() {
 
 #[tokio::test]
 async fn a_stopped_deployment_is_named_and_its_flags_still_work() {
-    for (state, word) in [
-        (RunState::Paused, "paused"),
-        (RunState::Disabled, "disabled"),
-        (RunState::Suspended, "suspended"),
+    for (state, words) in [
+        (RunState::Paused, "paused and runs no functions until a person resumes it"),
+        (RunState::Disabled, "disabled and runs no functions until a person raises or removes"),
+        (RunState::Suspended, "suspended and runs no functions until Convex lifts that"),
     ] {
         let convex = stopped(state);
         assert_eq!(convex.perform(key(1), &set(&[("A", "false")])).await, flags_set(&["A"], &[]));
@@ -104,8 +104,7 @@ async fn a_stopped_deployment_is_named_and_its_flags_still_work() {
             panic!("no reading")
         };
         assert!(reading.flags.is_ok());
-        let expected =
-            format!("deployment prod is {word}: it runs no functions until a person resumes it");
+        let expected = format!("deployment prod is {words}");
         for one in reading.measurements {
             assert!(
                 matches!(&one.measured, Measured::Failed(reason) if reason.starts_with(&expected)),

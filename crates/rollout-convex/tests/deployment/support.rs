@@ -47,7 +47,7 @@ pub(crate) fn set(changes: &[(&str, &str)]) -> Effect {
 
 pub(crate) fn fault(outcome: Outcome) -> Fault {
     match outcome {
-        Outcome::Failed(fault) => fault,
+        Outcome::Failed { fault, .. } => fault,
         other => panic!("it ended well: {other:?}"),
     }
 }

@@ -13,6 +13,7 @@ use super::{ChecklistItem, MissedPolicy, Phase, Plan, PlanParts, Precondition, P
 use crate::criterion::{Bound, Criterion, Limit, Unit};
 use crate::id::FlagName;
 use crate::measurement::{FunctionCall, Probe, ProbeKind};
+use crate::source::{PromQuery, PromRange, Source};
 
 /// One rule that a plan breaks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,8 +49,8 @@ pub(super) fn violations(parts: &PlanParts) -> Vec<Violation> {
     names(parts, &mut findings);
     cadence(parts, &mut findings);
     missed(parts, &mut findings);
-    for (name, call) in &parts.sources {
-        function(&format!("/sources/{name}/function"), call, &mut findings);
+    for (name, planned) in &parts.sources {
+        source(&format!("/sources/{name}"), planned, &mut findings);
     }
     criteria(parts, &mut findings);
     for (index, item) in parts.checklist.iter().enumerate() {
@@ -60,6 +61,56 @@ pub(super) fn violations(parts: &PlanParts) -> Vec<Violation> {
         smoke_test(smoke, &mut findings);
     }
     findings.0
+}
+
+/// Each kind of source has its own bounds; a name of an endpoint is checked where endpoints are configured.
+fn source(at: &str, planned: &Source, findings: &mut Findings) {
+    match planned {
+        Source::Function(call) => function(&format!("{at}/function"), call, findings),
+        Source::Executions(calls) => over(at, calls.over, Plan::OVER_MAX, findings),
+        Source::AppMetrics(calls) => {
+            over(at, calls.over, Plan::OVER_MAX, findings);
+            if !calls.callers.is_empty() {
+                findings.add_hinted(
+                    format!("{at}/callers"),
+                    "the deployment's metrics do not tell callers apart",
+                    "drop `callers`, or use `executions`",
+                );
+            }
+        }
+        Source::Http(get) => {
+            if !get.path.starts_with('/') {
+                findings.add_hinted(
+                    format!("{at}/path"),
+                    "a path begins with a slash",
+                    "e.g. `/health.json`; the address is in the daemon's configuration",
+                );
+            }
+        }
+        Source::Prometheus(query) => prometheus(at, query, findings),
+    }
+}
+
+fn prometheus(at: &str, planned: &PromQuery, findings: &mut Findings) {
+    if planned.query.trim().is_empty() {
+        findings.add(format!("{at}/query"), "the query is empty");
+    }
+    let Some(PromRange { over: long, step, reduce: _ }) = planned.range else { return };
+    over_at(&format!("{at}/range"), long, Plan::BAKE_MAX, findings);
+    if step < SignedDuration::from_secs(1) || step > long {
+        findings.add(format!("{at}/step"), "a step lies between a second and the range");
+    }
+}
+
+fn over(at: &str, long: SignedDuration, max: SignedDuration, findings: &mut Findings) {
+    over_at(&format!("{at}/over"), long, max, findings);
+}
+
+fn over_at(at: &str, long: SignedDuration, max: SignedDuration, findings: &mut Findings) {
+    if long < SignedDuration::from_mins(1) || long > max {
+        let hours = max.as_hours();
+        findings.add(at, format!("a source looks back over at least 1m and at most {hours}h"));
+    }
 }
 
 fn names(parts: &PlanParts, findings: &mut Findings) {

@@ -18,6 +18,7 @@ use crate::coverage::Coverage;
 use crate::criterion::{Criterion, Unit};
 use crate::id::{FlagName, PhaseNumber};
 use crate::measurement::{FunctionCall, Probe};
+use crate::source::Source;
 
 pub use check::Violation;
 
@@ -35,7 +36,7 @@ pub struct PlanParts {
     /// Name of the deployment in the daemon's configuration.
     pub deployment: String,
     /// Health sources by name.
-    pub sources: BTreeMap<String, FunctionCall>,
+    pub sources: BTreeMap<String, Source>,
     /// What is measured, in the order of the tables.
     pub criteria: Vec<Criterion>,
     /// When checks are due inside a bake window.
@@ -46,6 +47,10 @@ pub struct PlanParts {
     pub grace: SignedDuration,
     /// What happens to a checkpoint that could not be judged in time.
     pub missed: MissedPolicy,
+    /// What happens when somebody else changes a flag.
+    pub drift: DriftPolicy,
+    /// What happens when code is pushed in the middle of a window.
+    pub code_push: PushPolicy,
     /// Items that must be ticked before each phase.
     pub checklist: Vec<ChecklistItem>,
     /// The phases, in order.
@@ -165,6 +170,28 @@ pub enum MissedPolicy {
     Fail,
 }
 
+/// What happens when a flag has a value that this rollout did not give it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DriftPolicy {
+    /// The rollout is held until a person has seen it.
+    Hold,
+    /// The flag is set back to the value it should have, a few times; then the rollout is held.
+    Revert,
+    /// The new value is taken for the right one, unless it is the safe value of a phase that is on: that holds.
+    Adopt,
+}
+
+/// What happens when code is pushed while a phase is in its bake window. It is recorded in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PushPolicy {
+    /// The rollout is held until a person has seen it.
+    Hold,
+    /// What was seen before the push counts no more: the window grows by it.
+    Extend,
+    /// The phase is verified again, and its window begins anew.
+    Rebaseline,
+}
+
 /// Creates something and waits for its success.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SmokeTest {
@@ -212,6 +239,8 @@ impl Plan {
     pub const PROBES_MAX: usize = 64;
     /// Shortest time between two checks: each is a call of the user's functions.
     pub const CHECK_EVERY_MIN: SignedDuration = SignedDuration::from_secs(10);
+    /// Longest time that a source of executions looks back over: what the deployment's own metrics keep.
+    pub const OVER_MAX: SignedDuration = SignedDuration::from_hours(1);
     /// Longest bake window: a month.
     pub const BAKE_MAX: SignedDuration = SignedDuration::from_hours(31 * 24);
 
@@ -288,7 +317,9 @@ impl PlanParts {
                 .any(|criterion| criterion.is_judged() && criterion.source == source)
         };
         let sources = self.sources.iter().filter(move |(source, _)| judged(source));
-        sources.filter(|(_, call)| !call.answers_for_a_range()).map(|(source, _)| source.as_str())
+        sources
+            .filter(|(_, source)| !source.answers_for_a_range())
+            .map(|(source, _)| source.as_str())
     }
 }
 

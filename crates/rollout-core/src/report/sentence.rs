@@ -16,8 +16,8 @@ use super::time::{Times, words};
 use crate::criterion::{Unit, Verdict};
 use crate::event::{Event, EventKind, GapCause, HoldReason, HowCompleted, RollbackCause};
 use crate::id::{FlagName, PhaseNumber};
-use crate::measurement::{Judged, JudgedReading, ProbeKind};
-use crate::plan::Plan;
+use crate::measurement::{Judged, JudgedReading, ProbeKind, Written};
+use crate::plan::{Plan, PushPolicy};
 use crate::rollout::offset_label;
 
 /// The kind's name in event lists and on the wire: `checkpoint_judged`.
@@ -65,6 +65,13 @@ pub fn event_name(kind: &EventKind) -> &'static str {
         EventKind::SmokeFailed { .. } => "smoke_failed",
         EventKind::RolloutCompleted => "rollout_completed",
         EventKind::GapBackfilled { .. } => "gap_backfilled",
+        EventKind::DriftFound { .. } => "drift_found",
+        EventKind::FlagRewritten { .. } => "flag_rewritten",
+        EventKind::DriftAdopted { .. } => "drift_adopted",
+        EventKind::RevertStarted { .. } => "revert_started",
+        EventKind::DriftReverted { .. } => "drift_reverted",
+        EventKind::CodePushed { .. } => "code_pushed",
+        EventKind::WindowRestarted { .. } => "window_restarted",
     }
 }
 
@@ -180,7 +187,6 @@ impl Said<'_> {
             EventKind::RolloutCompleted => "rollout completed".to_string(),
             EventKind::EffectFailed { .. }
             | EventKind::EffectRetried
-            | EventKind::DriftSeen { .. }
             | EventKind::Held { .. }
             | EventKind::Released { .. }
             | EventKind::RollbackStarted { .. }
@@ -189,7 +195,15 @@ impl Said<'_> {
             | EventKind::RollbackFinished
             | EventKind::IncidentResolved { .. }
             | EventKind::AbortOrdered => self.trouble_line(),
+            EventKind::DriftSeen { .. }
+            | EventKind::DriftFound { .. }
+            | EventKind::FlagRewritten { .. }
+            | EventKind::DriftAdopted { .. }
+            | EventKind::RevertStarted { .. }
+            | EventKind::DriftReverted { .. } => self.drift_line(),
             EventKind::PhaseStarted { phase }
+            | EventKind::CodePushed { phase, .. }
+            | EventKind::WindowRestarted { phase }
             | EventKind::PreflightPassed { phase }
             | EventKind::PreflightExpired { phase }
             | EventKind::ItemTicked { phase, .. }
@@ -215,9 +229,6 @@ impl Said<'_> {
                 None => format!("failed: {fault}; a person is needed"),
             },
             EventKind::EffectRetried => "trying again".to_string(),
-            EventKind::DriftSeen { flag, expected, found } => {
-                format!("drift: {flag} is {}, expected {}", value(found), value(expected))
-            }
             EventKind::Held { hold: HoldReason::Person } if !by.is_empty() => format!("held{by}"),
             EventKind::Held { hold } => format!("held: {}", hold.words()),
             EventKind::Released { hold: HoldReason::Person } => format!("hold ended{by}"),
@@ -236,6 +247,36 @@ impl Said<'_> {
             }
             EventKind::RollbackFinished => {
                 "rollback finished: the safe values were read back".to_string()
+            }
+            _ => String::new(),
+        }
+    }
+
+    /// What somebody else did to the flags, and what was done about it.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "`line` tells all other kinds itself")]
+    fn drift_line(&self) -> String {
+        match &self.event.kind {
+            EventKind::DriftSeen { flag, expected, found } => {
+                format!("drift: {flag} is {}, expected {}", value(found), value(expected))
+            }
+            EventKind::DriftFound { flag, expected, found, written } => {
+                let write = written.as_ref().map(write_words).unwrap_or_default();
+                format!("drift: {flag} is {}, expected {}{write}", value(found), value(expected))
+            }
+            EventKind::FlagRewritten { flag, written } => {
+                format!(
+                    "{flag} has its value, but somebody wrote it{}; nobody knows what it was since the reading before",
+                    write_words(written)
+                )
+            }
+            EventKind::DriftAdopted { flag, value } => {
+                format!("drift: {value:?} is taken for the right value of {flag}, as the plan says")
+            }
+            EventKind::RevertStarted { changes } => {
+                format!("drift: {} set back, as the plan says", names(changes.keys()))
+            }
+            EventKind::DriftReverted { wrote, already } => {
+                format!("drift: values are as they should be again: {}", written(wrote, already))
             }
             _ => String::new(),
         }
@@ -274,6 +315,13 @@ impl Said<'_> {
                 }
                 None => ": flags verified, bake window started".to_string(),
             },
+            EventKind::CodePushed { pushed_at, .. } => {
+                let then = self.plan.map(|plan| plan.code_push).map_or("", push_words);
+                format!(": code was pushed at {}{then}", utc(*pushed_at))
+            }
+            EventKind::WindowRestarted { .. } => {
+                ": verified again, then its window begins anew".to_string()
+            }
             EventKind::BakeEnded { .. } => ": bake window ended".to_string(),
             EventKind::PhaseCompleted { coverage, how: HowCompleted::Kept, .. } => {
                 format!(" completed, {coverage} of the window observed")
@@ -359,6 +407,21 @@ fn names<'f>(flags: impl Iterator<Item = &'f FlagName>) -> String {
 
 fn value(value: &Option<String>) -> String {
     value.as_ref().map_or_else(|| "not set".to_string(), |value| format!("{value:?}"))
+}
+
+/// When a variable was written, and by whom.
+fn write_words(written: &Written) -> String {
+    let by = written.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
+    format!("; written {}{by}", utc(written.at))
+}
+
+fn push_words(policy: PushPolicy) -> &'static str {
+    match policy {
+        PushPolicy::Hold | PushPolicy::Rebaseline => "",
+        PushPolicy::Extend => {
+            "; what was seen before counts no more, the window is as long again from here"
+        }
+    }
 }
 
 fn utc(at: Timestamp) -> String {

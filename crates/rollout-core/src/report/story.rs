@@ -305,6 +305,8 @@ fn places(before: &Rollout, kind: &EventKind) -> Vec<Place> {
         | EventKind::BakeEnded { phase }
         | EventKind::PhaseCompleted { phase, .. }
         | EventKind::PhaseSkipped { phase, .. }
+        | EventKind::CodePushed { phase, .. }
+        | EventKind::WindowRestarted { phase }
         | EventKind::RetryOrdered { phase } => vec![Place::Phase(*phase)],
         EventKind::RollbackStarted { phases, .. } => {
             phases.iter().copied().map(Place::Phase).collect()
@@ -321,6 +323,11 @@ fn places(before: &Rollout, kind: &EventKind) -> Vec<Place> {
         | EventKind::EffectFailed { .. }
         | EventKind::EffectRetried
         | EventKind::DriftSeen { .. }
+        | EventKind::DriftFound { .. }
+        | EventKind::FlagRewritten { .. }
+        | EventKind::DriftAdopted { .. }
+        | EventKind::RevertStarted { .. }
+        | EventKind::DriftReverted { .. }
         | EventKind::FlagsRestored { .. }
         | EventKind::RestoreLost { .. }
         | EventKind::RollbackFinished

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use super::state::SlotUse;
 use super::step::Step;
 use crate::cadence::saturating_add;
-use crate::effect::{Fault, FaultClass, Outcome};
+use crate::effect::{Fault, FaultClass, Outcome, Pace};
 use crate::event::{EventKind, HoldReason};
 use crate::id::EffectKey;
 use crate::input::Rejection;
@@ -31,7 +31,7 @@ impl Step {
         {
             let reading = match outcome {
                 Outcome::Observed(reading) => reading,
-                Outcome::Failed(fault) => self.blank_reading(fault),
+                Outcome::Failed { fault, pace: _ } => self.blank_reading(fault),
                 Outcome::FlagsSet { .. }
                 | Outcome::Invoked { .. }
                 | Outcome::ChangeWindowFound { .. } => {
@@ -51,9 +51,8 @@ impl Step {
 
     /// A reading of which every part failed alike.
     fn blank_reading(&self, fault: Fault) -> Reading {
-        let failed = |criterion: &crate::Criterion| Measurement {
-            criterion: criterion.name.clone(),
-            measured: Measured::Failed(fault.reason.clone()),
+        let failed = |criterion: &crate::Criterion| {
+            Measurement::of(&criterion.name, Measured::Failed(fault.reason.clone()))
         };
         let measurements = self.state.plan.criteria.iter().map(failed).collect();
         let probes = self.state.pending().into_iter().flat_map(|pending| match pending.effect {
@@ -68,7 +67,7 @@ impl Step {
             found: fault.reason.clone(),
         };
         let probes = probes.map(unanswered).collect();
-        Reading { flags: Err(fault), measurements, probes }
+        Reading::of(Err(fault), measurements, probes)
     }
 
     fn slot_ended(
@@ -82,6 +81,9 @@ impl Step {
                 self.emit(EventKind::FlagsRestored { wrote, already });
                 self.release(|reason| matches!(reason, HoldReason::EffectFailed { .. }));
             }
+            (SlotUse::Revert, Outcome::FlagsSet { wrote, already }) => {
+                self.emit(EventKind::DriftReverted { wrote, already });
+            }
             (SlotUse::Enable(phase), Outcome::FlagsSet { wrote, already }) => {
                 self.emit(EventKind::FlagsSet { phase, wrote, already });
             }
@@ -91,9 +93,13 @@ impl Step {
             (SlotUse::Smoke, Outcome::Invoked { value }) => {
                 self.emit(EventKind::SmokeCreated { id: value })
             }
-            (used, Outcome::Failed(fault)) => self.slot_failed(used, fault),
+            (used, Outcome::Failed { fault, pace }) => self.slot_failed(used, fault, pace),
             (
-                SlotUse::Restore | SlotUse::Enable(_) | SlotUse::FindWindow(_) | SlotUse::Smoke,
+                SlotUse::Restore
+                | SlotUse::Revert
+                | SlotUse::Enable(_)
+                | SlotUse::FindWindow(_)
+                | SlotUse::Smoke,
                 Outcome::Observed(_)
                 | Outcome::FlagsSet { .. }
                 | Outcome::Invoked { .. }
@@ -103,10 +109,10 @@ impl Step {
         Ok(())
     }
 
-    fn slot_failed(&mut self, used: SlotUse, fault: Fault) {
+    fn slot_failed(&mut self, used: SlotUse, fault: Fault, pace: Pace) {
         let failed = self.state.slot.failed.saturating_add(1);
         let seed = self.state.id.get() ^ self.state.slot.seq.get() << 32;
-        let again = Some(saturating_add(self.now, retry::write_delay(failed, seed)));
+        let again = Some(saturating_add(self.now, retry::write_delay(failed, seed, pace)));
         let why = fault.to_string();
         let once =
             self.state.plan.smoke.as_ref().is_some_and(|test| test.repeat == SmokeRepeat::Never);
@@ -125,13 +131,16 @@ impl Step {
             }
             (SlotUse::Smoke, FaultClass::Permanent) => self.stop_smoke(why),
             (SlotUse::Smoke, FaultClass::Unknown) if once => self.stop_smoke(why),
-            (SlotUse::Enable(_) | SlotUse::FindWindow(_), FaultClass::Permanent) => {
+            (
+                SlotUse::Enable(_) | SlotUse::Revert | SlotUse::FindWindow(_),
+                FaultClass::Permanent,
+            ) => {
                 self.emit(EventKind::EffectFailed { fault, retry_at: None });
                 self.hold(HoldReason::EffectFailed { why });
             }
             // Values are absolute and read before they are written, so an unknown outcome is simply tried again.
             (
-                SlotUse::Enable(_) | SlotUse::FindWindow(_) | SlotUse::Smoke,
+                SlotUse::Enable(_) | SlotUse::Revert | SlotUse::FindWindow(_) | SlotUse::Smoke,
                 FaultClass::Transient | FaultClass::Unknown,
             ) => self.emit(EventKind::EffectFailed { fault, retry_at: again }),
         }

@@ -13,8 +13,9 @@ use super::state::{
     Watch,
 };
 use crate::cadence::saturating_add;
+use crate::effect::{Known, Pace};
 use crate::event::{Event, EventKind, HoldReason};
-use crate::id::{PhaseNumber, Seq};
+use crate::id::{FlagName, PhaseNumber, Seq};
 use crate::measurement::{JudgedReading, ProbeState, Purpose};
 use crate::retry;
 
@@ -57,6 +58,12 @@ impl Rollout {
             rollback: None,
             incidents: Vec::new(),
             smoke: Smoke::NotStarted,
+            known: Known::default(),
+            cursors: BTreeMap::new(),
+            flipped_at: None,
+            adopted: BTreeMap::new(),
+            revert: None,
+            reverts: 0,
         })
     }
 
@@ -86,7 +93,13 @@ impl Rollout {
             EventKind::GapRecorded { phase, .. }
             | EventKind::GapBackfilled { phase, .. }
             | EventKind::CheckpointJudged { phase, .. } => self.evolve_window(*phase, event),
-            EventKind::DriftSeen { .. } => {}
+            EventKind::DriftSeen { .. }
+            | EventKind::DriftFound { .. }
+            | EventKind::FlagRewritten { .. }
+            | EventKind::DriftAdopted { .. }
+            | EventKind::RevertStarted { .. }
+            | EventKind::DriftReverted { .. }
+            | EventKind::CodePushed { .. } => self.evolve_changes(at, &event.kind),
             EventKind::Held { hold } => self.hold(event, hold),
             EventKind::Released { hold } => self.release(at, hold),
             EventKind::EffectFailed { fault, retry_at } => {
@@ -117,6 +130,7 @@ impl Rollout {
             | EventKind::BakeEnded { phase }
             | EventKind::PhaseCompleted { phase, .. }
             | EventKind::PhaseSkipped { phase, .. }
+            | EventKind::WindowRestarted { phase }
             | EventKind::RetryOrdered { phase } => self.evolve_phase(*phase, event),
         }
     }
@@ -153,6 +167,7 @@ impl Rollout {
         self.watch.next_at = self.guards_restore(self.last_at).then_some(guard);
         self.watch.observing = None;
         self.abort_ordered = false;
+        self.revert = None;
         self.holds.clear();
     }
 
@@ -220,6 +235,7 @@ impl Rollout {
         {
             bake.drifted = true;
         }
+        self.learn(reading);
         if seen {
             self.watch.seen_at = Some(at);
             self.watch.resumed = false;
@@ -269,7 +285,9 @@ impl Rollout {
             (_, _) => cadence.idle(),
         };
         let again = match purpose {
-            Purpose::Recovery if !seen => retry::write_delay(self.watch.failed, self.seed()),
+            Purpose::Recovery if !seen => {
+                retry::write_delay(self.watch.failed, self.seed(), Pace::Usual)
+            }
             _ if !seen => retry::read_delay(self.watch.failed, self.seed(), every),
             Purpose::Check if self.guards_restore(at) => every.min(super::LATE_WRITE_MAX),
             Purpose::Verification(number) => retry::read_delay(
@@ -324,8 +342,8 @@ impl Rollout {
         let (Ok(found), Some(phase)) = (&reading.flags, self.plan.phase(number)) else {
             return false;
         };
-        let on = |(flag, change): (_, &crate::FlagChange)| {
-            found.get(flag) == Some(&Some(change.on.clone()))
+        let on = |(flag, change): (&FlagName, &crate::FlagChange)| {
+            found.get(flag).and_then(Option::as_deref) == Some(self.on_value(flag, change))
         };
         phase.flags.iter().all(on)
     }
@@ -347,6 +365,9 @@ impl Rollout {
 
     fn hold(&mut self, event: &Event, reason: &HoldReason) {
         let (since, by) = (event.at, event.actor.to_string());
+        if let HoldReason::Drift { flag } = reason {
+            self.leave_revert(flag);
+        }
         self.holds.push(Hold { reason: reason.clone(), since, by, note: event.note.clone() });
     }
 
@@ -365,6 +386,7 @@ impl Rollout {
             | HoldReason::Blind { .. }
             | HoldReason::Missed { .. }
             | HoldReason::CoverageShort { .. }
+            | HoldReason::CodePush { .. }
             | HoldReason::ClockJump => {}
         }
         if !matches!(reason, HoldReason::Blind { .. }) && self.watch.next_at.is_some() {
@@ -373,7 +395,7 @@ impl Rollout {
     }
 
     /// Asks for a reading at `at`; an answer to one that is under way would come from before, and is not waited for.
-    fn read_at(&mut self, at: Timestamp) {
+    pub(super) fn read_at(&mut self, at: Timestamp) {
         self.watch.observing = None;
         self.watch.next_at = Some(at);
     }
@@ -416,6 +438,7 @@ impl Rollout {
                     restored_at: None,
                     resolved: None,
                 });
+                self.revert = None;
                 let (phases, restore) = (phases.clone(), restore.clone());
                 self.rollback = Some(Rollback {
                     phases,
@@ -434,6 +457,8 @@ impl Rollout {
             }
             EventKind::FlagsRestored { .. } => {
                 self.set_rollback(RollbackStage::ReadingBack, Stage::Recovering);
+                let restored = self.rollback.as_ref().map(|rollback| rollback.restore.clone());
+                self.flipped(at, restored.unwrap_or_default().into_keys());
                 self.read_at(at);
             }
             EventKind::RestoreLost { retry_at } => {
@@ -526,6 +551,14 @@ impl Rollout {
             }
             EventKind::FlagsSet { .. } => {
                 state.stage = Stage::Verifying;
+                let flags = plan.phase(number).map(|phase| phase.flags.keys().cloned());
+                self.flipped(at, flags.into_iter().flatten());
+                self.read_at(at);
+            }
+            EventKind::WindowRestarted { .. } => {
+                state.stage = Stage::Verifying;
+                state.verification_failed = 0;
+                state.bake = None;
                 self.read_at(at);
             }
             EventKind::BakeStarted { .. } => {
@@ -557,7 +590,7 @@ impl Rollout {
 
 impl Slot {
     /// A fresh effect, asked for by event `seq`.
-    fn asked_by(seq: Seq) -> Self {
+    pub(super) fn asked_by(seq: Seq) -> Self {
         Self { seq, failed: 0, retry_at: None, stopped: false, trouble: None }
     }
 

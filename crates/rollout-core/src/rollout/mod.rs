@@ -9,6 +9,7 @@
 //! goes on until the safe values were read back, whatever holds (4); a provider's failure is never a breach, silence never
 //! a pass (7); while a rollout is live a next reading is always scheduled (8); it always waits for something (9).
 
+mod changes;
 mod endings;
 mod evolve;
 mod orders;

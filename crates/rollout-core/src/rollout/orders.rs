@@ -135,6 +135,7 @@ impl Step {
                 | HoldReason::Drift { .. }
                 | HoldReason::EffectFailed { .. }
                 | HoldReason::Missed { .. }
+                | HoldReason::CodePush { .. }
                 | HoldReason::ClockJump
                 | HoldReason::Smoke { .. } => releasable.push(hold.reason.clone()),
                 HoldReason::RolledBack { .. }

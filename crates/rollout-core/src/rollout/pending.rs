@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::GAP_INTERVALS;
 use super::state::{Bake, Checkpoint, PhaseState, Rollout, SlotUse, Smoke, Stage, Status};
 use crate::cadence::{saturating_add, saturating_sub};
 use crate::effect::{Effect, MetricQuery, Observation, PendingEffect, SourceQuery, WritePurpose};
@@ -14,6 +15,7 @@ use crate::event::HoldReason;
 use crate::id::{FlagName, Seq};
 use crate::measurement::{Expectation, Probe, ProbeKind, Purpose, Scalar};
 use crate::plan::{MissedPolicy, Phase, Proof};
+use crate::source::{Source, Span, SpanEnd};
 
 impl Rollout {
     /// The effects this state still needs, with stable keys. Same answer before and after a crash.
@@ -74,7 +76,9 @@ impl Rollout {
     pub(super) fn may_retry(&self) -> bool {
         match self.slot_use() {
             Some(SlotUse::Restore) => true,
-            Some(SlotUse::Enable(_) | SlotUse::FindWindow(_) | SlotUse::Smoke) => !self.is_held(),
+            Some(
+                SlotUse::Enable(_) | SlotUse::Revert | SlotUse::FindWindow(_) | SlotUse::Smoke,
+            ) => !self.is_held(),
             None => false,
         }
     }
@@ -97,6 +101,11 @@ impl Rollout {
             SlotUse::Restore => {
                 let changes = self.rollback.as_ref()?.restore.clone();
                 Some(Effect::SetFlags { changes, purpose: WritePurpose::RestoreSafe })
+            }
+            // Never as a rollback: where nothing can be recorded, only rollbacks are performed.
+            SlotUse::Revert => {
+                let changes = self.revert.clone()?;
+                Some(Effect::SetFlags { changes, purpose: WritePurpose::Enable })
             }
             SlotUse::Enable(number) => {
                 let flags = &self.plan.phase(number)?.flags;
@@ -123,6 +132,7 @@ impl Rollout {
     fn observation(&self, purpose: Purpose) -> Observation {
         Observation {
             flags: self.plan.flags(),
+            known: self.known.clone(),
             sources: self.source_queries(purpose),
             probes: self.probes(purpose),
             bindings: match &self.smoke {
@@ -137,26 +147,56 @@ impl Rollout {
     /// The range of time that a reading asks about: since the last one that showed the phase, and one interval at least.
     fn range(&self, purpose: Purpose) -> (Timestamp, Timestamp) {
         let to = self.speaks_for(self.watch.asked_at.unwrap_or(self.last_at), purpose);
-        let elapsed = |bake: &Bake| to.duration_since(bake.started_at).max(SignedDuration::ZERO);
         let baking = self.baking().map(|(_, bake)| bake);
-        let every = baking
-            .map_or(self.plan.cadence.idle(), |bake| self.plan.cadence.interval_at(elapsed(bake)));
-        let one_interval = saturating_sub(to, every);
+        let one_interval = saturating_sub(to, self.interval_at(to));
         let from = baking.map_or(one_interval, |bake| bake.covered_until.min(one_interval));
         (from, to)
     }
 
+    /// From when on a source counts: one that looks back over its own time never beyond the last change of a flag, since other
+    /// values were in force then.
+    fn counts_from(&self, source: &Source, from: Timestamp, to: Timestamp) -> Timestamp {
+        let Some(calls) = source.calls() else { return from };
+        let back = saturating_sub(to, calls.over);
+        self.flipped_at.map_or(back, |at| back.max(at).min(to))
+    }
+
+    /// The planned time between two readings at a moment.
+    pub(super) fn interval_at(&self, at: Timestamp) -> SignedDuration {
+        let cadence = &self.plan.cadence;
+        let elapsed = |bake: &Bake| at.duration_since(bake.started_at).max(SignedDuration::ZERO);
+        self.baking().map_or(cadence.idle(), |(_, bake)| cadence.interval_at(elapsed(bake)))
+    }
+
     fn source_queries(&self, purpose: Purpose) -> Vec<SourceQuery> {
         let (from, to) = self.range(purpose);
-        let queries = self.plan.sources.iter().map(|(source, call)| {
+        let end = match purpose {
+            Purpose::Backfill(_) => SpanEnd::Past,
+            Purpose::Baseline
+            | Purpose::Preflight(_)
+            | Purpose::Verification(_)
+            | Purpose::Check
+            | Purpose::Recovery
+            | Purpose::Final
+            | Purpose::Smoke => SpanEnd::Now,
+        };
+        let stay = self.interval_at(to).saturating_mul(GAP_INTERVALS);
+        let queries = self.plan.sources.iter().map(|(source, planned)| {
             let wanted = self.plan.criteria.iter().filter(|criterion| criterion.source == *source);
             let metrics = wanted.map(|criterion| MetricQuery {
                 criterion: criterion.name.clone(),
                 pointer: criterion.pointer.clone(),
                 unit: criterion.unit,
+                alert: criterion.alert.clone(),
             });
-            let call = call.about(from, to);
-            SourceQuery { source: source.clone(), call, metrics: metrics.collect() }
+            SourceQuery {
+                source: source.clone(),
+                ask: planned.about(from, to),
+                span: Span { from: self.counts_from(planned, from, to), to, end },
+                stay,
+                cursor: self.cursors.get(source).cloned(),
+                metrics: metrics.collect(),
+            }
         });
         queries.filter(|query| !query.metrics.is_empty()).collect()
     }

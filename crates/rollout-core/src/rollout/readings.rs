@@ -15,22 +15,14 @@ use super::step::Step;
 use super::{GAP_INTERVALS, VERIFICATION_TRIES_MAX};
 use crate::cadence::{saturating_add, saturating_sub};
 use crate::criterion::{Criterion, Verdict};
-use crate::effect::{Fault, FaultClass};
+use crate::effect::{Fault, FaultClass, Pace};
 use crate::event::{EventKind, GapCause, HoldReason, RollbackCause};
 use crate::id::{FlagName, PhaseNumber};
-use crate::measurement::{Judged, JudgedReading, Measured, ProbeState, Purpose, Reading};
+use crate::measurement::{
+    FlagValues, Judged, JudgedReading, Measured, ProbeState, Purpose, Reading,
+};
 use crate::plan::{MissedPolicy, Plan};
 use crate::retry;
-
-/// What a flag should be, at one moment of a rollout.
-enum Expected<'a> {
-    /// The phase's own value.
-    On(&'a str),
-    /// Not set, or its safe value.
-    Off(&'a str),
-    /// Being written; anything goes.
-    Any,
-}
 
 /// Whether anybody tells about a stretch of time in which nobody looked.
 #[derive(Clone, Copy)]
@@ -43,10 +35,12 @@ pub(super) enum Told {
 
 impl Step {
     pub(super) fn reading_ended(&mut self, purpose: Purpose, reading: Reading) {
-        let reading = judge(&self.state.plan, reading);
+        let reading = self.state.judge(reading);
+        self.tell_rewrites(&reading);
         let moment = self.state.speaks_for(self.now, purpose);
         self.record_gap(&reading, moment);
         let guarded = self.state.guards_restore(self.now);
+        let pushed = self.state.code_pushed(&reading);
         self.emit(EventKind::ReadingTaken {
             purpose,
             reading: alloc::boxed::Box::new(reading.clone()),
@@ -58,6 +52,7 @@ impl Step {
             return;
         }
         self.tell_drift(&reading);
+        self.tell_push(pushed);
         self.judge_checkpoints(&reading, purpose);
         match purpose {
             Purpose::Baseline => self.baseline(&reading),
@@ -91,7 +86,7 @@ impl Step {
         }
         let jumped = bake.jumped.min(stretch);
         let passed = stretch - jumped;
-        if passed <= self.interval_at(from).saturating_mul(GAP_INTERVALS) && !drifted {
+        if passed <= self.state.interval_at(from).saturating_mul(GAP_INTERVALS) && !drifted {
             if jumped.is_positive() {
                 let from = saturating_sub(to, jumped);
                 self.emit(EventKind::GapRecorded { phase, from, to, cause: GapCause::ClockJump });
@@ -124,39 +119,12 @@ impl Step {
 
     /// The phase that a breach rolls back: the exposed one, between phases the one completed last. While a rollback is
     /// under way, and for a while after it until the system was seen well, a breach is its echo and not a new one.
-    fn breach_target(&self) -> Option<PhaseNumber> {
+    pub(super) fn breach_target(&self) -> Option<PhaseNumber> {
         let state = &self.state;
         let ended = state.status.is_terminal();
         let echo = !state.watch.well_since_rollback && state.echoes(self.now);
         let quiet = ended || state.rollback.is_some() || echo;
         (!quiet).then(|| state.latest_on())?
-    }
-
-    fn tell_drift(&mut self, reading: &JudgedReading) {
-        let Ok(found) = &reading.flags else { return };
-        if self.state.baseline_flags.is_empty() || self.state.status.is_terminal() {
-            return;
-        }
-        let mut drifts = Vec::new();
-        for (number, phase) in self.state.plan.numbered() {
-            for flag in phase.flags.keys() {
-                let value = found.get(flag).cloned().flatten();
-                let expected = match self.state.expected(number, flag) {
-                    Expected::On(on) if value.as_deref() != Some(on) => Some(on.to_string()),
-                    Expected::Off(safe) if value.as_deref().is_some_and(|value| value != safe) => {
-                        Some(safe.to_string())
-                    }
-                    Expected::On(_) | Expected::Off(_) | Expected::Any => continue,
-                };
-                drifts.push((flag.clone(), expected, value));
-            }
-        }
-        for (flag, expected, found) in drifts {
-            if !self.state.is_held_by(&HoldReason::Drift { flag: flag.clone() }) {
-                self.emit(EventKind::DriftSeen { flag: flag.clone(), expected, found });
-                self.hold(HoldReason::Drift { flag });
-            }
-        }
     }
 
     /// Puts a flag back again that an earlier write of our own turned on after its rollback. True when there was one.
@@ -313,6 +281,7 @@ impl Step {
                 let delay = retry::write_delay(
                     self.state.slot.failed.saturating_add(1),
                     self.state.id.get(),
+                    Pace::Usual,
                 );
                 self.emit(EventKind::RestoreLost { retry_at: saturating_add(self.now, delay) });
             }
@@ -350,46 +319,39 @@ impl Step {
 }
 
 impl Rollout {
+    /// Gives every criterion of the plan its verdict, in the plan's order, and keeps of all changes what is news.
+    fn judge(&self, reading: Reading) -> JudgedReading {
+        let Reading { flags, mut writes, push, cursors, measurements, probes } = reading;
+        let plan = &self.plan;
+        let clipped = |flags: FlagValues| {
+            flags.into_iter().map(|(flag, value)| (flag, value.map(clip))).collect()
+        };
+        let flags = flags.map(clipped);
+        let judged = plan.criteria.iter().map(|criterion| {
+            let mut found = measurements.iter();
+            let found = found.find(|measurement| measurement.criterion == criterion.name);
+            let not_measured = || Measured::Failed("was not measured".to_string());
+            let measured =
+                found.map_or_else(not_measured, |measurement| measurement.measured.clone());
+            let basis = found.and_then(|measurement| measurement.basis);
+            let (verdict, reason) = criterion.judge(&measured);
+            Judged { criterion: criterion.name.clone(), measured, verdict, reason, basis }
+        });
+        let judged: Vec<Judged> = judged.collect();
+        let counted =
+            judged.iter().zip(&plan.criteria).filter(|(_, criterion)| criterion.is_judged());
+        let worst = counted.map(|(judged, _)| judged.verdict).max().unwrap_or(Verdict::NoData);
+        let verdict = if flags.is_err() { worst.max(Verdict::Error) } else { worst };
+        writes.retain(|flag, written| self.known.writes.get(flag) != Some(&written.at));
+        let push = push.filter(|at| self.known.push != Some(*at));
+        JudgedReading { flags, writes, push, cursors, judged, probes, verdict }
+    }
+
     /// The phase that a rollback without further words means.
     pub(super) fn latest_on(&self) -> Option<PhaseNumber> {
         let completed = || self.phases.iter().rposition(|state| state.stage == Stage::Completed);
         self.exposed().or_else(|| completed().and_then(PhaseNumber::from_index))
     }
-
-    fn expected<'a>(&'a self, number: PhaseNumber, flag: &FlagName) -> Expected<'a> {
-        let Some((phase, state)) = self.phase(number) else { return Expected::Any };
-        let Some(change) = phase.flags.get(flag) else { return Expected::Any };
-        match state.stage {
-            Stage::Pending
-            | Stage::Preflight
-            | Stage::Gated
-            | Stage::Skipped
-            | Stage::RolledBack => Expected::Off(&change.safe),
-            Stage::Baking | Stage::Concluding | Stage::Completed => Expected::On(&change.on),
-            Stage::Enabling | Stage::Verifying | Stage::RollingBack | Stage::Recovering => {
-                Expected::Any
-            }
-        }
-    }
-}
-
-/// Gives every criterion of the plan its verdict, in the plan's order.
-fn judge(plan: &Plan, reading: Reading) -> JudgedReading {
-    let Reading { flags, measurements, probes } = reading;
-    let flags =
-        flags.map(|flags| flags.into_iter().map(|(flag, value)| (flag, value.map(clip))).collect());
-    let judged = plan.criteria.iter().map(|criterion| {
-        let found = measurements.iter().find(|measurement| measurement.criterion == criterion.name);
-        let not_measured = || Measured::Failed("was not measured".to_string());
-        let measured = found.map_or_else(not_measured, |measurement| measurement.measured.clone());
-        let (verdict, reason) = criterion.judge(&measured);
-        Judged { criterion: criterion.name.clone(), measured, verdict, reason }
-    });
-    let judged: Vec<Judged> = judged.collect();
-    let counted = judged.iter().zip(&plan.criteria).filter(|(_, criterion)| criterion.is_judged());
-    let worst = counted.map(|(judged, _)| judged.verdict).max().unwrap_or(Verdict::NoData);
-    let verdict = if flags.is_err() { worst.max(Verdict::Error) } else { worst };
-    JudgedReading { flags, judged, probes, verdict }
 }
 
 fn breach_cause(plan: &Plan, judged: &Judged) -> RollbackCause {

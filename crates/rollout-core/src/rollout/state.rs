@@ -10,10 +10,11 @@ use jiff::{SignedDuration, Timestamp};
 use crate::cadence::saturating_add;
 use crate::coverage::Coverage;
 use crate::criterion::Verdict;
+use crate::effect::Known;
 use crate::event::{HoldReason, HowCompleted, RollbackCause};
 use crate::id::{EffectKey, FlagName, IncidentNumber, PhaseNumber, RolloutId, Seq};
 use crate::measurement::{FlagValues, JudgedReading, Purpose};
-use crate::plan::{MissedPolicy, Phase, Plan};
+use crate::plan::{FlagChange, MissedPolicy, Phase, Plan};
 
 /// One run of a plan against one deployment.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,6 +40,18 @@ pub struct Rollout {
     pub(super) rollback: Option<Rollback>,
     pub(super) incidents: Vec<Incident>,
     pub(super) smoke: Smoke,
+    /// Writes and code pushes that are no news any more.
+    pub(super) known: Known,
+    /// Where each source's stream was read up to by the last reading.
+    pub(super) cursors: BTreeMap<String, String>,
+    /// When this rollout last changed a flag: what ran before says nothing about what runs now.
+    pub(super) flipped_at: Option<Timestamp>,
+    /// Foreign values that are taken for right.
+    pub(super) adopted: BTreeMap<FlagName, String>,
+    /// Foreign values that are being replaced: the values that the flags should have.
+    pub(super) revert: Option<BTreeMap<FlagName, String>>,
+    /// How often foreign values were replaced since a phase last began or ended.
+    pub(super) reverts: u32,
 }
 
 /// Where a rollout as a whole stands.
@@ -203,6 +216,7 @@ pub(super) struct Slot {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SlotUse {
     Restore,
+    Revert,
     Enable(PhaseNumber),
     FindWindow(PhaseNumber),
     Smoke,
@@ -384,6 +398,16 @@ impl Rollout {
         !self.holds.is_empty()
     }
 
+    /// True while nothing new is begun: it is held, or flags are being set back.
+    pub(super) fn stands_still(&self) -> bool {
+        self.is_held() || self.revert.is_some()
+    }
+
+    /// The value of a flag that counts as on.
+    pub(super) fn on_value<'a>(&'a self, flag: &FlagName, change: &'a FlagChange) -> &'a str {
+        self.adopted.get(flag).map_or(change.on.as_str(), String::as_str)
+    }
+
     pub(super) fn is_held_by(&self, reason: &HoldReason) -> bool {
         self.holds.iter().any(|hold| hold.reason == *reason)
     }
@@ -392,6 +416,9 @@ impl Rollout {
     pub(super) fn slot_use(&self) -> Option<SlotUse> {
         if let Some(rollback) = &self.rollback {
             return (rollback.stage == RollbackStage::Writing).then_some(SlotUse::Restore);
+        }
+        if self.revert.is_some() {
+            return Some(SlotUse::Revert);
         }
         if matches!(self.smoke, Smoke::Creating { .. }) {
             return Some(SlotUse::Smoke);
@@ -556,6 +583,13 @@ impl Bake {
             }
             MissedPolicy::Hold | MissedPolicy::Fail => {}
         }
+    }
+
+    /// From here on another code runs: what was seen before counts no more, and the window is as long again from here.
+    pub(super) fn begin_again(&mut self, at: Timestamp) {
+        self.add_observed(at);
+        self.observed = SignedDuration::ZERO;
+        self.extension = at.duration_since(self.started_at).max(SignedDuration::ZERO);
     }
 
     /// What happened since `covered_until` was settled.

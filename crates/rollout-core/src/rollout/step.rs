@@ -53,6 +53,7 @@ impl Step {
             Input::EngineResumed { last_seen } => self.engine_resumed(last_seen),
             Input::RolledBack { phases, why } => self.rolled_back_unrecorded(&phases, &why),
             Input::ClockJumped { by } => self.clock_jumped(by),
+            Input::Stirred => self.stirred(),
         }
         let tries_again = self.state.slot.retry_at.is_some_and(|at| at <= self.now);
         let slack = if begins_anew || tries_again { SignedDuration::ZERO } else { LATE_WRITE_MAX };
@@ -100,6 +101,7 @@ impl Step {
             return;
         }
         self.emit(EventKind::EngineResumed { last_seen });
+        self.stop_stale_revert(last_seen);
         if self.state.watch.observing.is_some() && self.state.plan.answers_for_ranges() {
             // It would be asked again about a range of time that ended before the engine did.
             self.emit(EventKind::ReadingStarted { purpose: self.state.purpose() });
@@ -150,6 +152,14 @@ impl Step {
         self.hold(HoldReason::Smoke { why });
     }
 
+    /// Looks at once, where a breach would be rolled back and nobody is looking already.
+    fn stirred(&mut self) {
+        if self.breach_target().is_some() && self.state.watch.observing.is_none() {
+            let purpose = self.state.purpose();
+            self.emit(EventKind::ReadingStarted { purpose });
+        }
+    }
+
     fn clock_jumped(&mut self, by: SignedDuration) {
         if self.state.status.is_terminal() {
             return;
@@ -178,6 +188,7 @@ impl Step {
             HoldReason::Person
             | HoldReason::Baseline { .. }
             | HoldReason::Drift { .. }
+            | HoldReason::CodePush { .. }
             | HoldReason::RolledBack { .. }
             | HoldReason::EffectFailed { .. }
             | HoldReason::Blind { .. }
@@ -249,7 +260,11 @@ impl Step {
         let enabling = match self.state.slot_use() {
             Some(SlotUse::Enable(number)) if !self.state.slot.stopped => self.state.phase(number),
             Some(
-                SlotUse::Enable(_) | SlotUse::Restore | SlotUse::FindWindow(_) | SlotUse::Smoke,
+                SlotUse::Enable(_)
+                | SlotUse::Restore
+                | SlotUse::Revert
+                | SlotUse::FindWindow(_)
+                | SlotUse::Smoke,
             )
             | None => None,
         };
@@ -309,23 +324,16 @@ impl Step {
         if state.holds.iter().any(|hold| matches!(hold.reason, HoldReason::Blind { .. })) {
             return None;
         }
-        let limit = self.interval_at(self.now).saturating_mul(GAP_INTERVALS);
+        let limit = self.state.interval_at(self.now).saturating_mul(GAP_INTERVALS);
         let blind = self.now.duration_since(state.watch.seen_at?) > limit;
         let why = state.watch.last.as_ref().and_then(|(_, _, reading)| reading.trouble());
         let why = why.unwrap_or_else(|| "no reading".to_string());
         blind.then_some(EventKind::Held { hold: HoldReason::Blind { why } })
     }
 
-    /// The planned time between two readings at a moment.
-    pub(super) fn interval_at(&self, at: Timestamp) -> SignedDuration {
-        let cadence = &self.state.plan.cadence;
-        let elapsed = self.state.baking().map(|(_, bake)| at.duration_since(bake.started_at));
-        elapsed.map_or(cadence.idle(), |elapsed| cadence.interval_at(elapsed))
-    }
-
     fn next_stage(&self) -> Option<EventKind> {
         let state = &self.state;
-        let held = state.is_held();
+        let held = state.stands_still();
         match state.status {
             Status::Scheduled => (state.start_at <= self.now).then_some(EventKind::BaselineStarted),
             Status::Running if held => None,

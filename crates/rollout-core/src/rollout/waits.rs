@@ -101,6 +101,7 @@ impl Rollout {
             | HoldReason::Baseline { .. }
             | HoldReason::EffectFailed { .. }
             | HoldReason::Missed { .. }
+            | HoldReason::CodePush { .. }
             | HoldReason::ClockJump
             | HoldReason::Smoke { .. } => format!("`rolloutctl resume {id} --reason …`"),
         };
@@ -110,6 +111,7 @@ impl Rollout {
     fn slot_wait(&self) -> Option<Wait> {
         let what = match self.slot_use()? {
             SlotUse::Restore => "writing the safe values".to_string(),
+            SlotUse::Revert => "setting changed flags back".to_string(),
             SlotUse::Enable(number) => format!("writing the flags of phase {number}"),
             SlotUse::FindWindow(number) => {
                 format!("finding the change window of phase {number}")

@@ -105,7 +105,7 @@ pub(super) fn parts() -> PlanParts {
         name: "sample".into(),
         title: "Sample".into(),
         deployment: "production".into(),
-        sources: BTreeMap::from([("health".to_string(), call("dashboard:health"))]),
+        sources: BTreeMap::from([("health".to_string(), call("dashboard:health").into())]),
         criteria: vec![
             criterion(
                 "errors",
@@ -119,6 +119,8 @@ pub(super) fn parts() -> PlanParts {
         coverage_min: Coverage::from_basis_points(9_000).unwrap(),
         grace: minutes(5),
         missed: MissedPolicy::Extend,
+        drift: crate::DriftPolicy::Hold,
+        code_push: crate::PushPolicy::Hold,
         checklist: Vec::new(),
         phases: vec![phase("retry", "RETRY"), logs, workflow],
         smoke: Some(smoke()),
@@ -147,7 +149,7 @@ pub(super) fn ranged(parts: &mut PlanParts) {
         path: "dashboard:health".into(),
         args: r#"{"from":"$from","to":"$to"}"#.into(),
     };
-    parts.sources.insert("health".into(), call);
+    parts.sources.insert("health".into(), call.into());
     parts.missed = MissedPolicy::Backfill;
 }
 

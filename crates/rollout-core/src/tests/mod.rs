@@ -2,8 +2,10 @@
 //! naive model.
 #![expect(clippy::wildcard_enum_match_arm, reason = "a script picks the few events it is about")]
 
+mod changes;
 mod fixtures;
 mod model;
+mod pace;
 mod random;
 mod scenarios;
 mod table;

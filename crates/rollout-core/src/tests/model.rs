@@ -82,6 +82,11 @@ impl Model {
                     "{verdict} settled a checkpoint"
                 );
             }
+            EventKind::WindowRestarted { phase } => {
+                self.verdicts[phase.index()].clear();
+                self.windows[phase.index()] = None;
+                self.set(*phase, Stage::Verifying);
+            }
             EventKind::BakeEnded { phase } => self.set(*phase, Stage::Concluding),
             EventKind::PhaseCompleted { phase, coverage, how } => {
                 self.completed(*phase, *coverage, *how, event.at)
@@ -143,6 +148,12 @@ impl Model {
             | EventKind::EffectFailed { .. }
             | EventKind::EffectRetried
             | EventKind::DriftSeen { .. }
+            | EventKind::DriftFound { .. }
+            | EventKind::FlagRewritten { .. }
+            | EventKind::DriftAdopted { .. }
+            | EventKind::RevertStarted { .. }
+            | EventKind::DriftReverted { .. }
+            | EventKind::CodePushed { .. }
             | EventKind::AbortOrdered
             | EventKind::FinalChecksStarted
             | EventKind::FinalChecksPassed

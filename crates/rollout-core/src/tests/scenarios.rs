@@ -497,7 +497,7 @@ fn drift_holds_and_its_time_is_not_counted_as_seen() {
             .any(|hold| hold.reason == HoldReason::Drift { flag: flag("RETRY") })
     );
     assert_eq!(world.value("RETRY"), Some("false"), "somebody else's change is not overwritten");
-    assert_eq!(world.count(|kind| matches!(kind, EventKind::DriftSeen { .. })), 1, "told once");
+    assert_eq!(world.count(|kind| matches!(kind, EventKind::DriftFound { .. })), 1, "told once");
     world.env.insert(flag("RETRY"), "true".into());
     world.order(Command::Resume).unwrap();
     world.until("done", done);
@@ -533,11 +533,7 @@ fn late_and_repeated_outcomes_are_data() {
     world.until("reading", |rollout| !rollout.pending().is_empty());
     let pending = world.rollout.pending().remove(0);
     world.perform(&pending);
-    let outcome = Outcome::Observed(crate::Reading {
-        flags: Ok(<_>::default()),
-        measurements: vec![],
-        probes: vec![],
-    });
+    let outcome = Outcome::Observed(crate::Reading::of(Ok(<_>::default()), vec![], vec![]));
     let late = Input::EffectEnded { key: pending.key, outcome };
     assert_eq!(world.input(late).unwrap(), []);
 }

@@ -108,12 +108,9 @@ fn inputs(world: &World) -> Vec<(&'static str, Input)> {
     let late = crate::EffectKey { rollout: world.rollout.id(), seq: crate::Seq::FIRST };
     let key = pending.first().map_or(late, |pending| pending.key);
     let ended = |outcome| Input::EffectEnded { key, outcome };
-    let fault = |class| Outcome::Failed(Fault::new(class, None, "no"));
-    let blank = Reading {
-        flags: Err(Fault::new(FaultClass::Transient, None, "no")),
-        measurements: vec![],
-        probes: vec![],
-    };
+    let fault = |class| Outcome::failed(Fault::new(class, None, "no"));
+    let fault_of_all = Fault::new(FaultClass::Transient, None, "no");
+    let blank = Reading::of(Err(fault_of_all), vec![], vec![]);
     vec![
         ("approve 3", order(Command::Approve(three()))),
         ("check 3 drill", order(Command::Check { phase: three(), item: "drill".into() })),

@@ -14,7 +14,7 @@ use super::model::Model;
 use crate::{
     Actor, Command, Creation, Effect, Event, EventKind, Fault, FaultClass, FlagName, Input,
     Measured, Measurement, Observation, Order, Outcome, PendingEffect, Plan, ProbeAnswer,
-    ProbeKind, ProbeState, Reading, Rejection, Rollout, RolloutId,
+    ProbeKind, ProbeState, Reading, Rejection, Rollout, RolloutId, Source, Written,
 };
 
 /// How the deployment behaves.
@@ -46,6 +46,10 @@ pub(super) struct World {
     pub(super) unanswered: bool,
     /// Every write that changed something, with its time.
     pub(super) writes: Vec<(Timestamp, FlagName, String)>,
+    /// The last write of each variable, as the deployment tells; empty = it does not.
+    pub(super) written: BTreeMap<FlagName, Written>,
+    /// The last push of code.
+    pub(super) pushed_at: Option<Timestamp>,
     /// Batches sent, whatever they changed.
     pub(super) batches: usize,
     pub(super) invocations: usize,
@@ -80,6 +84,8 @@ impl World {
             flags_hidden: false,
             unanswered: false,
             writes: Vec::new(),
+            written: BTreeMap::new(),
+            pushed_at: None,
             batches: 0,
             invocations: 0,
             model,
@@ -101,6 +107,12 @@ impl World {
     pub(super) fn order(&mut self, command: Command) -> Result<Vec<Event>, Rejection> {
         let order = Order { command, actor: "ada".into(), reason: "because".into() };
         self.input(Input::Ordered(order))
+    }
+
+    /// Somebody else sets a flag.
+    pub(super) fn foreign_edit(&mut self, name: &str, value: &str) {
+        self.env.insert(flag(name), value.into());
+        self.written.insert(flag(name), Written { at: self.now, by: Some("bob".into()) });
     }
 
     /// Performs everything pending and lets the next deadline come; false when there is neither.
@@ -167,7 +179,7 @@ impl World {
     }
 
     fn outcome(&mut self, effect: &Effect) -> Outcome {
-        let fault = |class, reason: &str| Outcome::Failed(Fault::new(class, None, reason));
+        let fault = |class, reason: &str| Outcome::failed(Fault::new(class, None, reason));
         match effect {
             Effect::Observe(wanted) => Outcome::Observed(self.read(wanted)),
             Effect::SetFlags { changes, .. } => match self.link {
@@ -208,6 +220,8 @@ impl World {
         self.batches += usize::from(!wrote.is_empty());
         for flag in &wrote {
             self.env.insert(flag.clone(), changes[flag].clone());
+            self.written
+                .insert(flag.clone(), Written { at: self.now, by: Some("rolloutd".into()) });
             self.writes.push((self.now, flag.clone(), changes[flag].clone()));
         }
         (wrote, already)
@@ -238,13 +252,14 @@ impl World {
             .sources
             .iter()
             .flat_map(|source| source.metrics.iter().map(move |metric| (source, metric)));
-        let measurements = metrics.map(|(source, metric)| Measurement {
-            criterion: metric.criterion.clone(),
-            measured: match (&failure, metric.criterion.as_str()) {
-                (Some(fault), _) => Measured::Failed(fault.reason.clone()),
-                (None, "errors") => self.errors_of(&source.call.args),
-                (None, _) => Measured::Number(0.0),
-            },
+        let measurements = metrics.map(|(source, metric)| {
+            let measured = match (&failure, metric.criterion.as_str(), &source.ask) {
+                (Some(fault), ..) => Measured::Failed(fault.reason.clone()),
+                (None, "errors", Source::Function(call)) => self.errors_of(&call.args),
+                (None, "errors", _) => self.errors.clone(),
+                (None, ..) => Measured::Number(0.0),
+            };
+            Measurement::of(&metric.criterion, measured)
         });
         let probes = wanted.probes.iter().map(|probe| {
             let found = match &probe.kind {
@@ -267,16 +282,19 @@ impl World {
             };
             ProbeAnswer { probe: probe.name.clone(), state, found }
         });
-        Reading {
-            measurements: measurements.collect(),
-            probes: probes.collect(),
-            flags: match failure {
-                None if self.flags_hidden => {
-                    Err(Fault::new(FaultClass::Transient, None, "flags could not be read"))
-                }
-                None => Ok(flags.collect()),
-                Some(fault) => Err(fault),
-            },
-        }
+        let measurements = measurements.collect();
+        let probes = probes.collect();
+        let flags = match failure {
+            None if self.flags_hidden => {
+                Err(Fault::new(FaultClass::Transient, None, "flags could not be read"))
+            }
+            None => Ok(flags.collect()),
+            Some(fault) => Err(fault),
+        };
+        let (writes, push) = match &flags {
+            Ok(_) => (self.written.clone(), self.pushed_at),
+            Err(_) => (BTreeMap::new(), None),
+        };
+        Reading { writes, push, ..Reading::of(flags, measurements, probes) }
     }
 }

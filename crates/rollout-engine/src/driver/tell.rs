@@ -12,12 +12,19 @@ pub(super) fn tell(rollout: &Rollout, entry: &Entry) {
     match &entry.event.kind {
         EventKind::Held { .. }
         | EventKind::DriftSeen { .. }
+        | EventKind::DriftFound { .. }
+        | EventKind::FlagRewritten { .. }
+        | EventKind::CodePushed { .. }
         | EventKind::RollbackStarted { .. }
         | EventKind::EffectFailed { .. }
         | EventKind::RestoreLost { .. }
         | EventKind::ClockJumped { .. }
         | EventKind::SmokeFailed { .. } => warn!(rollout = %id, "{words}"),
         EventKind::Released { .. }
+        | EventKind::DriftAdopted { .. }
+        | EventKind::RevertStarted { .. }
+        | EventKind::DriftReverted { .. }
+        | EventKind::WindowRestarted { .. }
         | EventKind::PhaseStarted { .. }
         | EventKind::BakeStarted { .. }
         | EventKind::PhaseCompleted { .. }

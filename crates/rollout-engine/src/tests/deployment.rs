@@ -90,7 +90,7 @@ impl Deployment {
         let mut inner = self.lock();
         match effect {
             Effect::SetFlags { .. } if inner.refuses => {
-                Outcome::Failed(Fault::new(FaultClass::Transient, None, "down"))
+                Outcome::failed(Fault::new(FaultClass::Transient, None, "down"))
             }
             Effect::SetFlags { changes, .. } => {
                 let (already, wrote): (Vec<_>, Vec<_>) = changes
@@ -116,20 +116,15 @@ impl Deployment {
                 let flags =
                     wanted.flags.iter().map(|flag| (flag.clone(), inner.env.get(flag).cloned()));
                 let metrics = wanted.sources.iter().flat_map(|source| &source.metrics);
-                let measurements = metrics.map(|metric| Measurement {
-                    criterion: metric.criterion.clone(),
-                    measured: Measured::Number(rate),
-                });
+                let measurements = metrics
+                    .map(|metric| Measurement::of(&metric.criterion, Measured::Number(rate)));
                 let probes = wanted.probes.iter().map(|probe| ProbeAnswer {
                     probe: probe.name.clone(),
                     state: ProbeState::Met,
                     found: "true".into(),
                 });
-                Outcome::Observed(Reading {
-                    flags: Ok(flags.collect()),
-                    measurements: measurements.collect(),
-                    probes: probes.collect(),
-                })
+                let (measurements, probes) = (measurements.collect(), probes.collect());
+                Outcome::Observed(Reading::of(Ok(flags.collect()), measurements, probes))
             }
             Effect::Invoke { .. } | Effect::FindChangeWindow { .. } => {
                 panic!("these plans ask for none")

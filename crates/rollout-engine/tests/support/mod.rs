@@ -103,15 +103,10 @@ fn answer(env: &mut BTreeMap<FlagName, String>, effect: Effect) -> Outcome {
         Effect::Observe(wanted) => {
             let flags = wanted.flags.iter().map(|flag| (flag.clone(), env.get(flag).cloned()));
             let metrics = wanted.sources.iter().flat_map(|source| &source.metrics);
-            let measurements = metrics.map(|metric| Measurement {
-                criterion: metric.criterion.clone(),
-                measured: Measured::Number(0.25),
-            });
-            Outcome::Observed(Reading {
-                flags: Ok(flags.collect()),
-                measurements: measurements.collect(),
-                probes: vec![],
-            })
+            let measurements = metrics
+                .map(|metric| Measurement::of(&metric.criterion, Measured::Number(0.25)))
+                .collect();
+            Outcome::Observed(Reading::of(Ok(flags.collect()), measurements, vec![]))
         }
         Effect::Invoke { .. } | Effect::FindChangeWindow { .. } => {
             panic!("these plans ask for none")
@@ -136,12 +131,14 @@ fn plan(number: u64) -> Plan {
         name: format!("plan-{number}"),
         title: format!("Plan {number}"),
         deployment: format!("deployment-{number}"),
-        sources: BTreeMap::from([("health".to_string(), health)]),
+        sources: BTreeMap::from([("health".to_string(), health.into())]),
         criteria: vec![criterion],
         cadence: Cadence::new(vec![CadenceStep { until: None, every }]).expect("one step"),
         coverage_min: Coverage::FULL,
         grace: SignedDuration::from_mins(5),
         missed: MissedPolicy::Extend,
+        drift: rollout_core::DriftPolicy::Hold,
+        code_push: rollout_core::PushPolicy::Hold,
         checklist: vec![],
         phases: (1..=2).map(|phase| planned_phase(number, phase)).collect(),
         smoke: None,

@@ -1,6 +1,8 @@
 //! Owns the way from a verb to the code that does it. One file per kind of verb.
 
+mod doctor;
 mod events;
+mod init;
 mod lint;
 mod order;
 mod show;
@@ -46,6 +48,8 @@ impl Session<'_, '_> {
     async fn run(self, verb: Verb) -> Result<Exit, Failure> {
         match verb {
             Verb::Lint { files } => lint::run(&files, self.format, self.env, self.io),
+            Verb::Doctor(doctor) => self.doctor(doctor).await,
+            Verb::Init(init) => self.init(init).await,
             Verb::Start(start) => self.start(start).await,
             Verb::List => self.list().await,
             Verb::Get { id, watch: false } => self.get(&id.to_string()).await,

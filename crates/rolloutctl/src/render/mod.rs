@@ -4,6 +4,7 @@ pub(crate) mod detail;
 pub(crate) mod list;
 #[cfg(test)]
 pub(crate) mod samples;
+pub(crate) mod starting_plan;
 pub(crate) mod status;
 mod table;
 pub(crate) mod time;

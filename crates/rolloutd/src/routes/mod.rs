@@ -5,6 +5,7 @@
 
 mod backup;
 mod body;
+mod doctor;
 mod events;
 mod operator;
 mod order;
@@ -55,6 +56,8 @@ pub(crate) fn router(app: App) -> Router {
         .route("/v1/status", get(read::status))
         .route("/v1/backup", get(backup::backup))
         .route("/v1/verify", get(backup::verify))
+        .route("/v1/doctor", post(doctor::doctor))
+        .route("/v1/deployments/{name}", get(doctor::deployment))
         .route("/v1/rollouts", get(read::list).post(start::start))
         .route("/v1/rollouts/{id}", get(read::detail))
         .route("/v1/rollouts/{id}/log", get(read::log))

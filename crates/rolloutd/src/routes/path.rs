@@ -16,6 +16,9 @@ pub(super) struct RolloutPath(pub(super) RolloutId);
 /// The rollout and the verb that a path names.
 pub(super) struct OrderPath(pub(super) RolloutId, pub(super) OrderVerb);
 
+/// The deployment that a path names.
+pub(super) struct DeploymentPath(pub(super) String);
+
 /// The parts of a query, each at most once as far as anybody looks.
 pub(super) struct QueryParts(HashMap<String, String>);
 
@@ -39,6 +42,15 @@ impl<S: Send + Sync> FromRequestParts<S> for OrderPath {
             Refused::new(Code::NoSuchPath, format!("`{verb}` is not an order; orders are {known}"))
         })?;
         Ok(Self(rollout_id(&names)?, verb))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for DeploymentPath {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refused> {
+        let names = segments(parts, state).await?;
+        Ok(Self(names.get("name").cloned().unwrap_or_default()))
     }
 }
 

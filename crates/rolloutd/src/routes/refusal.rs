@@ -5,6 +5,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use rollout_api::{Code, PROBLEM_MEDIA_TYPE, Problem, ViolationView};
+use rollout_convex::Finding;
 use rollout_core::Rejection;
 use rollout_engine::store::StoreError;
 use rollout_engine::{EngineError, Unrecorded};
@@ -55,11 +56,22 @@ impl From<Unfit> for Refused {
                 "add it to rolloutd.toml with its URL and credential, then restart rolloutd"
             }
             Unfit::Unusable { .. } => "`rolloutd serve --check` shows every deployment",
+            Unfit::Barred { findings, .. } => return barred(&unfit, findings).into(),
         };
         let violation = violation("/deployment".to_owned(), unfit.to_string(), hint);
         let detail = format!("{unfit}; {hint}");
         Problem::new(Code::UnknownDeployment, detail).with_violations(vec![violation]).into()
     }
+}
+
+/// Every line that keeps the plan from being run, each at its place in the plan.
+fn barred(unfit: &Unfit, findings: &[Finding]) -> Problem {
+    let shown = findings.iter().map(|finding| {
+        let pointer = finding.pointer.clone().unwrap_or_else(|| "/deployment".to_owned());
+        violation(pointer, finding.found.clone(), finding.advice.as_deref().unwrap_or_default())
+    });
+    let detail = format!("{unfit}; `rolloutctl doctor PLAN` shows all that the plan stands on");
+    Problem::new(Code::DeploymentUnfit, detail).with_violations(shown.collect())
 }
 
 fn engine_problem(refusal: &EngineError) -> Problem {

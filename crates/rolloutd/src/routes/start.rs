@@ -10,6 +10,7 @@ use axum::response::IntoResponse;
 use jiff::Timestamp;
 use rollout_api::client::IdempotencyKey;
 use rollout_api::{Answer, StartRequest, StartResponse, plan};
+use rollout_convex::Needs;
 use rollout_core::Order;
 use rollout_engine::{Created, NewRollout};
 use sha2::{Digest as _, Sha256};
@@ -43,7 +44,8 @@ pub(super) async fn start(
             Order::REASON_BYTES_MAX
         )));
     }
-    let url = app.deployments.admit(&plan.deployment).await?;
+    let needs = Needs::of(&plan);
+    let url = app.deployments.admit(&plan.deployment, &needs, app.clock.as_ref()).await?;
     let new = NewRollout {
         plan,
         digest: Sha256::digest(text.as_bytes()).into(),

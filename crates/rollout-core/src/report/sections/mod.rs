@@ -51,6 +51,13 @@ fn decisions(log: &Log<'_>, chapter: &Chapter<'_>) -> Vec<String> {
             EventKind::Held { .. }
                 | EventKind::Released { .. }
                 | EventKind::DriftSeen { .. }
+                | EventKind::DriftFound { .. }
+                | EventKind::FlagRewritten { .. }
+                | EventKind::DriftAdopted { .. }
+                | EventKind::RevertStarted { .. }
+                | EventKind::DriftReverted { .. }
+                | EventKind::CodePushed { .. }
+                | EventKind::WindowRestarted { .. }
                 | EventKind::PreflightExpired { .. }
                 | EventKind::PhaseCompleted { how: HowCompleted::Promoted, .. }
                 | EventKind::PhaseSkipped { .. }

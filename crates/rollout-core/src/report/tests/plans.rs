@@ -37,8 +37,8 @@ fn parts(mean: &str) -> PlanParts {
         title: said("Production Feature Rollout Log"),
         deployment: "production".to_string(),
         sources: BTreeMap::from([
-            ("health".to_string(), call("monitoring/dashboard:getSystemHealth")),
-            ("alerts".to_string(), call("monitoring/dashboard:checkAlerts")),
+            ("health".to_string(), call("monitoring/dashboard:getSystemHealth").into()),
+            ("alerts".to_string(), call("monitoring/dashboard:checkAlerts").into()),
         ]),
         criteria: criteria(mean),
         cadence: Cadence::new(vec![
@@ -49,6 +49,8 @@ fn parts(mean: &str) -> PlanParts {
         coverage_min: Coverage::from_basis_points(9_000).unwrap(),
         grace: mins(5),
         missed: MissedPolicy::Extend,
+        drift: crate::DriftPolicy::Hold,
+        code_push: crate::PushPolicy::Hold,
         checklist: vec![
             item("dashboard", &said("Monitoring dashboard working"), dashboard()),
             item("thresholds", &said("Alert thresholds set"), Proof::ThresholdsSet),

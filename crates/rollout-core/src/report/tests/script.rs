@@ -146,13 +146,13 @@ impl World {
     fn perform(&mut self, effect: &Effect) -> Outcome {
         match effect {
             Effect::Observe(observation) => match &self.down {
-                Some(fault) => Outcome::Failed(fault.clone()),
+                Some(fault) => Outcome::failed(fault.clone()),
                 None => Outcome::Observed(self.observe(observation)),
             },
             Effect::SetFlags { .. } if self.failing_writes > 0 => {
                 self.failing_writes -= 1;
                 let reason = format!("the deployment is overloaded{}", self.mean);
-                Outcome::Failed(fault(&reason))
+                Outcome::failed(fault(&reason))
             }
             Effect::SetFlags { changes, .. } => {
                 let is_same = |flag: &FlagName, value: &String| self.flags.get(flag) == Some(value);
@@ -178,17 +178,17 @@ impl World {
         let flags = observation.flags.iter();
         let wanted = observation.sources.iter().flat_map(|source| &source.metrics);
         let measured = |name: &str| self.values.get(name).cloned();
-        Reading {
-            flags: Ok(flags.map(|flag| (flag.clone(), self.flags.get(flag).cloned())).collect()),
-            measurements: wanted
-                .map(|metric| Measurement {
-                    criterion: metric.criterion.clone(),
-                    measured: measured(&metric.criterion)
-                        .unwrap_or_else(|| Measured::Missing("null".to_string())),
+        let missing = || Measured::Missing("null".to_string());
+        Reading::of(
+            Ok(flags.map(|flag| (flag.clone(), self.flags.get(flag).cloned())).collect()),
+            wanted
+                .map(|metric| {
+                    let found = measured(&metric.criterion).unwrap_or_else(missing);
+                    Measurement::of(&metric.criterion, found)
                 })
                 .collect(),
-            probes: observation.probes.iter().map(|probe| self.answer(probe)).collect(),
-        }
+            observation.probes.iter().map(|probe| self.answer(probe)).collect(),
+        )
     }
 
     fn answer(&self, probe: &Probe) -> ProbeAnswer {

@@ -133,7 +133,7 @@ macro_rules! mirror_itself {
     };
 }
 
-mirror_itself!(bool, u8, String);
+mirror_itself!(bool, u8, u32, u64, String);
 
 /// A form that is a number or a text which the core may refuse.
 macro_rules! mirror_checked {

@@ -1,6 +1,6 @@
-//! Owns the bytes of a journal event: format versions 1 and 2, frozen.
+//! Owns the bytes of a journal event: format versions 1 to 3, frozen.
 //!
-//! A record is `version u16` and then the event as [`EventRecordV1`], little-endian, fixed width, positional: an enum is
+//! A record is `version u16` and then the event as [`EventRecordV3`], little-endian, fixed width, positional: an enum is
 //! the index of its variant, a field is known only by its place. So in the structs of this module **the order of fields
 //! and of variants is frozen**, and so is every type; their names are free. Core types never go to disk: they may be
 //! renamed and reordered at will, and a core type that gains a field or a variant stops compiling here.
@@ -8,21 +8,24 @@
 //! A variant that is added to the end of an enum is a new version that is read and written through the same structs: what
 //! an earlier version wrote means what it meant, and an earlier build names the later version instead of calling it damage.
 //! Any other change is a second set of structs, and the first is read for ever. Version 2 added a look back, policies for
-//! what is missed, and two causes. The files in `tests/fixtures/format-v*/events/` hold every variant as each version wrote
+//! what is missed, and two causes. Version 3 has plans and readings of its own (`before.rs` reads those of versions 1 and 2):
+//! sources beyond functions, policies for drift and code pushes, what a value stands on, who wrote a flag. The files in `tests/fixtures/format-v*/events/` hold every variant as each version wrote
 //! it; the tests read them and write them again, byte by byte.
 //!
 //! Refuses a later version by name, and whatever is not exactly one event: too short, too long, a value that the core
 //! does not know. Plans are taken as they are, never judged again. Invariant: one event has one encoding, so what can be
 //! read is written again with the same bytes.
 
+mod before;
 mod event;
 mod mirror;
 mod plan;
 mod reading;
 
 use rollout_core::Event;
+use serde::de::DeserializeOwned;
 
-pub use self::event::EventRecordV1;
+pub use self::event::{EventRecordV1, EventRecordV3};
 use self::mirror::{Mirror, Misfit};
 use super::codec::{self, CodecError};
 
@@ -31,7 +34,7 @@ use super::codec::{self, CodecError};
 /// # Errors
 /// [`CodecError::Encode`] when it is larger than [`super::RECORD_BYTES_MAX`].
 pub fn encode_event(event: &Event) -> Result<Vec<u8>, CodecError> {
-    codec::encode(&(FORMAT, EventRecordV1::from(event)))
+    codec::encode(&(FORMAT, EventRecordV3::to_disk(event)))
 }
 
 /// Decodes an event that [`encode_event`] wrote, in this version or in an earlier one.
@@ -42,9 +45,8 @@ pub fn decode_event(bytes: &[u8]) -> Result<Event, RecordError> {
     let (version, record) = bytes.split_first_chunk().ok_or(RecordError::NoFormat)?;
     match u16::from_le_bytes(*version) {
         0 => Err(RecordError::NoFormat),
-        1..=FORMAT => {
-            codec::decode::<EventRecordV1>(record).map_err(RecordError::Codec)?.try_into()
-        }
+        1..=2 => read::<EventRecordV1>(record),
+        FORMAT => read::<EventRecordV3>(record),
         found => Err(RecordError::TooNew { found, known: FORMAT }),
     }
 }
@@ -90,18 +92,10 @@ impl RecordError {
     }
 }
 
-impl From<&Event> for EventRecordV1 {
-    fn from(event: &Event) -> Self {
-        Self::to_disk(event)
-    }
-}
-
-impl TryFrom<EventRecordV1> for Event {
-    type Error = RecordError;
-
-    fn try_from(record: EventRecordV1) -> Result<Self, RecordError> {
-        EventRecordV1::from_disk(record).map_err(RecordError::from)
-    }
+/// Reads one version's form.
+fn read<Record: Mirror<Event> + DeserializeOwned>(bytes: &[u8]) -> Result<Event, RecordError> {
+    let record = codec::decode::<Record>(bytes).map_err(RecordError::Codec)?;
+    Record::from_disk(record).map_err(RecordError::from)
 }
 
 impl From<Misfit> for RecordError {
@@ -112,7 +106,7 @@ impl From<Misfit> for RecordError {
 }
 
 /// The version that this build writes, and the newest it reads.
-const FORMAT: u16 = 2;
+const FORMAT: u16 = 3;
 
 #[cfg(test)]
 mod samples;

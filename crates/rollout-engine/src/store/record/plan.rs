@@ -4,9 +4,9 @@
 //! a rhythm without an end.
 
 use rollout_core::{
-    Bound, Cadence, CadenceStep, ChangeWindow, ChecklistItem, Comparison, Criterion, FlagChange,
-    Limit, MissedPolicy, Phase, Plan, PlanParts, Precondition, Proof, Risk, SmokeRepeat, SmokeTest,
-    Unit,
+    Bound, Cadence, CadenceStep, Calls, ChangeWindow, ChecklistItem, Comparison, Criterion,
+    DriftPolicy, FlagChange, HttpGet, Limit, MissedPolicy, Phase, Plan, PlanParts, Precondition,
+    PromQuery, PromRange, Proof, PushPolicy, Reduce, Risk, SmokeRepeat, SmokeTest, Source, Unit,
 };
 use serde::{Deserialize, Serialize};
 
@@ -14,16 +14,18 @@ use super::mirror::{Entries, FloatBits, Mirror, Misfit, Span, mirror, within};
 use super::reading::{FunctionCallV1, ProbeV1};
 
 mirror! {
-    pub(super) struct PlanV1 of PlanParts {
+    pub(super) struct PlanV3 of PlanParts {
         name: String,
         title: String,
         deployment: String,
-        sources: Entries<String, FunctionCallV1>,
+        sources: Entries<String, SourceV3>,
         criteria: Vec<CriterionV1>,
         cadence: Vec<CadenceStepV1>,
         coverage_min: u16,
         grace: Span,
         missed: MissedPolicyV1,
+        drift: DriftPolicyV3,
+        code_push: PushPolicyV3,
         checklist: Vec<ChecklistItemV1>,
         phases: Vec<PhaseV1>,
         smoke: Option<SmokeTestV1>,
@@ -31,7 +33,7 @@ mirror! {
     }
 }
 
-impl Mirror<Plan> for PlanV1 {
+impl Mirror<Plan> for PlanV3 {
     fn to_disk(core: &Plan) -> Self {
         let parts: &PlanParts = core;
         Self::to_disk(parts)
@@ -104,6 +106,73 @@ mirror! {
     pub(super) enum LimitV1 of Limit {
         Number(number: FloatBits),
         Text(text: String),
+    }
+}
+
+mirror! {
+    pub(super) enum DriftPolicyV3 of DriftPolicy {
+        Hold,
+        Revert,
+        Adopt,
+    }
+}
+
+mirror! {
+    pub(super) enum PushPolicyV3 of PushPolicy {
+        Hold,
+        Extend,
+        Rebaseline,
+    }
+}
+
+mirror! {
+    pub(super) enum SourceV3 of Source {
+        Function(call: FunctionCallV1),
+        Executions(calls: CallsV3),
+        AppMetrics(calls: CallsV3),
+        Http(get: HttpGetV3),
+        Prometheus(query: PromQueryV3),
+    }
+}
+
+mirror! {
+    pub(super) struct CallsV3 of Calls {
+        functions: Vec<String>,
+        callers: Vec<String>,
+        over: Span,
+        calls_min: u32,
+    }
+}
+
+mirror! {
+    pub(super) struct HttpGetV3 of HttpGet {
+        endpoint: String,
+        path: String,
+    }
+}
+
+mirror! {
+    pub(super) struct PromQueryV3 of PromQuery {
+        endpoint: String,
+        query: String,
+        range: Option<PromRangeV3>,
+    }
+}
+
+mirror! {
+    pub(super) struct PromRangeV3 of PromRange {
+        over: Span,
+        step: Span,
+        reduce: ReduceV3,
+    }
+}
+
+mirror! {
+    pub(super) enum ReduceV3 of Reduce {
+        Max,
+        Min,
+        Mean,
+        Last,
     }
 }
 

@@ -1,8 +1,8 @@
 //! Owns the frozen form of what was read from a deployment. The order of fields and variants is the format.
 
 use rollout_core::{
-    Expectation, Fault, FaultClass, FunctionCall, Judged, JudgedReading, Measured, Probe,
-    ProbeAnswer, ProbeKind, ProbeState, Purpose, Scalar, Verdict,
+    Basis, Expectation, Extent, Fault, FaultClass, FunctionCall, Judged, JudgedReading, Measured,
+    Probe, ProbeAnswer, ProbeKind, ProbeState, Purpose, Scalar, Verdict, Written,
 };
 use serde::{Deserialize, Serialize};
 
@@ -23,9 +23,12 @@ mirror! {
 }
 
 mirror! {
-    pub(super) struct JudgedReadingV1 of JudgedReading {
+    pub(super) struct JudgedReadingV3 of JudgedReading {
         flags: Result<Entries<String, Option<String>>, FaultV1>,
-        judged: Vec<JudgedV1>,
+        writes: Entries<String, WrittenV3>,
+        push: Option<Moment>,
+        cursors: Entries<String, String>,
+        judged: Vec<JudgedV3>,
         probes: Vec<ProbeAnswerV1>,
         verdict: VerdictV1,
     }
@@ -48,11 +51,35 @@ mirror! {
 }
 
 mirror! {
-    pub(super) struct JudgedV1 of Judged {
+    pub(super) struct JudgedV3 of Judged {
         criterion: String,
         measured: MeasuredV1,
         verdict: VerdictV1,
         reason: Option<String>,
+        basis: Option<BasisV3>,
+    }
+}
+
+mirror! {
+    pub(super) struct BasisV3 of Basis {
+        from: Moment,
+        to: Moment,
+        samples: Option<u64>,
+        extent: ExtentV3,
+    }
+}
+
+mirror! {
+    pub(super) enum ExtentV3 of Extent {
+        Whole,
+        Part,
+    }
+}
+
+mirror! {
+    pub(super) struct WrittenV3 of Written {
+        at: Moment,
+        by: Option<String>,
     }
 }
 

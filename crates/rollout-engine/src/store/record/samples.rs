@@ -7,12 +7,13 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use rollout_core::{
-    Actor, Bound, Cadence, CadenceStep, ChangeWindow, ChecklistItem, Comparison, Coverage,
-    Criterion, Event, EventKind, Expectation, Fault, FaultClass, FlagChange, FlagName, FlagValues,
-    FunctionCall, GapCause, HoldReason, HowCompleted, IncidentNumber, Judged, JudgedReading, Limit,
-    Measured, MissedPolicy, Phase, PhaseNumber, Plan, PlanParts, Precondition, Probe, ProbeAnswer,
-    ProbeKind, ProbeState, Proof, Purpose, Risk, RollbackCause, RolloutId, Scalar, SmokeRepeat,
-    SmokeTest, Unit, Verdict,
+    Actor, Basis, Bound, Cadence, CadenceStep, Calls, ChangeWindow, ChecklistItem, Comparison,
+    Coverage, Criterion, DriftPolicy, Event, EventKind, Expectation, Extent, Fault, FaultClass,
+    FlagChange, FlagName, FlagValues, FunctionCall, GapCause, HoldReason, HowCompleted, HttpGet,
+    IncidentNumber, Judged, JudgedReading, Limit, Measured, MissedPolicy, Phase, PhaseNumber, Plan,
+    PlanParts, Precondition, Probe, ProbeAnswer, ProbeKind, ProbeState, PromQuery, PromRange,
+    Proof, Purpose, PushPolicy, Reduce, Risk, RollbackCause, RolloutId, Scalar, SmokeRepeat,
+    SmokeTest, Source, Unit, Verdict, Written,
 };
 
 /// All samples, by the name of their kind.
@@ -106,6 +107,18 @@ every! { kinds of EventKind {
     SmokeFailed { why: "state is \"failed\"".to_owned() },
     RolloutCompleted,
     GapBackfilled { phase: phase(2), from: at(1), to: at(2), cause: GapCause::Asleep },
+    DriftFound {
+        flag: flag("ENABLE_A"),
+        expected: Some("true".to_owned()),
+        found: None,
+        written: Some(written()),
+    },
+    FlagRewritten { flag: flag("ENABLE_A"), written: written() },
+    DriftAdopted { flag: flag("ENABLE_A"), value: "v2".to_owned() },
+    RevertStarted { changes: restore() },
+    DriftReverted { wrote: vec![flag("ENABLE_A")], already: vec![flag("ENABLE_B")] },
+    CodePushed { phase: phase(2), pushed_at: at(3) },
+    WindowRestarted { phase: phase(2) },
 } }
 
 /// Samples for the variants below an event's kind, and for the ends of ranges.
@@ -165,8 +178,78 @@ fn more_kinds() -> Vec<EventKind> {
         url: String::new(),
         start_at: at(0),
     }));
+    kinds.extend(of_version_3());
     kinds
 }
+
+/// What only version 3 can say, behind all that versions before it could.
+fn of_version_3() -> Vec<EventKind> {
+    let plans = drift_policies().into_iter().zip(push_policies()).map(|(drift, code_push)| {
+        let mut parts: PlanParts = (*plan(MissedPolicy::Extend, None)).clone();
+        let ranges = reduces().into_iter().map(|reduce| {
+            let (over, step) = (hours(1), SignedDuration::from_mins(1));
+            Source::Prometheus(prom_query(Some(PromRange { over, step, reduce })))
+        });
+        let named = sources().into_iter().chain(ranges).enumerate();
+        parts.sources = named.map(|(place, one)| (format!("source-{place}"), one)).collect();
+        (parts.drift, parts.code_push) = (drift, code_push);
+        EventKind::RolloutCreated {
+            id: RolloutId::FIRST,
+            plan: Box::new(Plan::from_journal(parts)),
+            digest: String::new(),
+            url: String::new(),
+            start_at: at(0),
+        }
+    });
+    let mut seen = reading(Ok(flag_values()), Verdict::Pass);
+    seen.writes =
+        [(flag("ENABLE_A"), written()), (flag("ENABLE_B"), Written { at: at(0), by: None })].into();
+    seen.push = Some(at(5));
+    seen.cursors = [("sends".to_owned(), "1795334137371.4243".to_owned())].into();
+    for (judged, extent) in seen.judged.iter_mut().zip(extents()) {
+        judged.basis = Some(Basis { from: at(0), to: at(1), samples: Some(812), extent });
+    }
+    let seen = EventKind::ReadingTaken { purpose: Purpose::Check, reading: Box::new(seen) };
+    let untold = EventKind::DriftFound {
+        flag: flag("E"),
+        expected: None,
+        found: Some("ä".to_owned()),
+        written: None,
+    };
+    plans.chain([seen, untold]).collect()
+}
+
+every! { drift_policies of DriftPolicy {
+    Hold,
+    Revert,
+    Adopt,
+} }
+
+every! { push_policies of PushPolicy {
+    Hold,
+    Extend,
+    Rebaseline,
+} }
+
+every! { extents of Extent {
+    Whole,
+    Part,
+} }
+
+every! { sources of Source {
+    Function(call("m:get")),
+    Executions(calls()),
+    AppMetrics(calls()),
+    Http(HttpGet { endpoint: "status".to_owned(), path: "/health.json".to_owned() }),
+    Prometheus(prom_query(None)),
+} }
+
+every! { reduces of Reduce {
+    Max,
+    Min,
+    Mean,
+    Last,
+} }
 
 every! { purposes of Purpose {
     Baseline,
@@ -211,6 +294,7 @@ every! { holds of HoldReason {
     CoverageShort { phase: phase(4) },
     ClockJump,
     Smoke { why: "unknown outcome".to_owned() },
+    CodePush { phase: phase(2), pushed_at: at(3) },
 } }
 
 every! { fault_classes of FaultClass {
@@ -309,13 +393,15 @@ fn plan(missed: MissedPolicy, smoke: Option<SmokeTest>) -> Plan {
         title: "Agent flags".to_owned(),
         deployment: "prod".to_owned(),
         sources: [("metrics", "m:get"), ("health", "h:get")]
-            .map(|(name, path)| (name.to_owned(), call(path)))
+            .map(|(name, path)| (name.to_owned(), call(path).into()))
             .into(),
         criteria: units().into_iter().map(criterion).chain(bounded()).collect(),
         cadence: Cadence::new(vec![step(Some(hours(1)), 15), step(None, 30)]).unwrap(),
         coverage_min: Coverage::from_basis_points(9_500).unwrap(),
         grace: SignedDuration::from_mins(5),
         missed,
+        drift: DriftPolicy::Hold,
+        code_push: PushPolicy::Hold,
         checklist: proofs().into_iter().map(item).collect(),
         phases: risks().into_iter().map(full_phase).chain([bare_phase()]).collect(),
         smoke,
@@ -335,6 +421,8 @@ fn empty_plan() -> Plan {
         coverage_min: Coverage::from_basis_points(0).unwrap(),
         grace: SignedDuration::ZERO,
         missed: MissedPolicy::Extend,
+        drift: DriftPolicy::Hold,
+        code_push: PushPolicy::Hold,
         checklist: vec![],
         phases: vec![],
         smoke: None,
@@ -445,13 +533,39 @@ fn reading(flags: Result<FlagValues, Fault>, verdict: Verdict) -> JudgedReading 
         measured,
         verdict,
         reason: (verdict != Verdict::Pass).then(|| "because".to_owned()),
+        basis: None,
     });
     let probes = probe_states().into_iter().map(|state| ProbeAnswer {
         probe: "mode".to_owned(),
         state,
         found: "\"on\"".to_owned(),
     });
-    JudgedReading { flags, judged: judged.collect(), probes: probes.collect(), verdict }
+    JudgedReading {
+        flags,
+        writes: BTreeMap::new(),
+        push: None,
+        cursors: BTreeMap::new(),
+        judged: judged.collect(),
+        probes: probes.collect(),
+        verdict,
+    }
+}
+
+fn written() -> Written {
+    Written { at: at(2), by: Some("bob@example.com".to_owned()) }
+}
+
+fn calls() -> Calls {
+    Calls {
+        functions: vec!["messages:send".to_owned()],
+        callers: vec!["SyncWorker".to_owned(), "Cron".to_owned()],
+        over: SignedDuration::from_mins(15),
+        calls_min: 20,
+    }
+}
+
+fn prom_query(range: Option<PromRange>) -> PromQuery {
+    PromQuery { endpoint: "metrics".to_owned(), query: "vector(1)".to_owned(), range }
 }
 
 fn flag_values() -> FlagValues {

@@ -1,0 +1,197 @@
+//! Owns the carrying of the stream: one request open at a time, while somebody needs it.
+//!
+//! Decides nothing: what answers and failures mean is the tail's. Refuses to spawn: whoever owns the adapter runs
+//! [`Convex::follow`] and joins it.
+
+use std::pin::pin;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::{Either, select};
+use jiff::SignedDuration;
+use rollout_core::{Calls, Span};
+use tokio::sync::watch;
+
+use super::completion::{self, Answer};
+use super::tail::{Cause, News, Tail};
+use super::told::{Lack, Told};
+use crate::convex::Convex;
+use crate::error::CallError;
+use crate::measure::REASON_BYTES_MAX;
+use crate::text::clip;
+use crate::transport::Transport;
+use crate::wire::Call;
+
+/// The stream of one deployment: what is known of it, and who waits for what.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    tail: Mutex<Tail>,
+    /// True while [`Convex::follow`] runs.
+    followed: watch::Sender<bool>,
+    /// Counts the questions.
+    wanted: watch::Sender<u64>,
+    /// Counts answers and failures.
+    heard: watch::Sender<u64>,
+    /// Counts news that should not wait for the next question.
+    stirred: watch::Sender<u64>,
+}
+
+impl Stream {
+    /// A stream that nobody follows yet.
+    pub(crate) fn new() -> Self {
+        Self {
+            tail: Mutex::new(Tail::new()),
+            followed: watch::Sender::new(false),
+            wanted: watch::Sender::new(0),
+            heard: watch::Sender::new(0),
+            stirred: watch::Sender::new(0),
+        }
+    }
+
+    fn tail(&self) -> MutexGuard<'_, Tail> {
+        self.tail.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Marks the stream as no longer followed when [`Convex::follow`] is dropped.
+struct Following<'a>(&'a Stream);
+
+impl Drop for Following<'_> {
+    fn drop(&mut self) {
+        self.0.tail().stop();
+        self.0.followed.send_replace(false);
+    }
+}
+
+impl<T: Transport> Convex<T> {
+    /// Follows the deployment's stream of executions while somebody asks about them; ends only when it is dropped, or at once
+    /// when it already runs. At most one request is open, and none while nobody asks.
+    ///
+    /// Cancel safety: may be dropped at any time and started again; what was seen stays.
+    pub async fn follow(&self) {
+        let is_first =
+            self.stream.followed.send_if_modified(|followed| !std::mem::replace(followed, true));
+        if !is_first {
+            return;
+        }
+        let _following = Following(&self.stream);
+        let mut wanted = self.stream.wanted.subscribe();
+        loop {
+            wanted.mark_unchanged();
+            if self.stream.tail().left(self.transport().elapsed()).is_none() {
+                self.stream.tail().stop();
+                // The sender lives in `self`, so this cannot fail.
+                let _ = wanted.changed().await;
+                continue;
+            }
+            let asking = pin!(self.poll());
+            if let Either::Right(_) = select(asking, pin!(self.unwanted())).await {
+                continue;
+            }
+            let pause = self.stream.tail().pause();
+            if let Some(pause) = pause {
+                self.transport().wait(pause).await;
+            }
+        }
+    }
+
+    /// Changes when a call that somebody asked about has failed, or was far slower than before: a reason to take a reading
+    /// now. Many at once are one change; a deployment that always has some errors changes it with every answer, so the
+    /// reader sets the pace.
+    pub fn stirred(&self) -> watch::Receiver<u64> {
+        self.stream.stirred.subscribe()
+    }
+
+    /// Tells of the calls in a span from the stream of executions. The stream is then followed for `stay` longer; `cursor` is
+    /// what the last answer said, also that of an earlier process. Waits up to five seconds for a stream that just starts.
+    ///
+    /// # Errors
+    ///
+    /// [`Lack::Failed`] when the stream is not followed or does not answer, [`Lack::Missing`] when it does not reach back.
+    pub async fn executions(
+        &self,
+        calls: &Calls,
+        span: Span,
+        stay: SignedDuration,
+        cursor: Option<&str>,
+    ) -> Result<Told, Lack> {
+        let mut heard = self.stream.heard.subscribe();
+        let now = self.transport().elapsed();
+        self.stream.tail().want(now, stay, cursor);
+        self.stream.wanted.send_modify(|count| *count = count.wrapping_add(1));
+        if !*self.stream.followed.borrow() {
+            let words = "this process does not follow the deployment's executions";
+            return Err(Lack::Failed(words.into()));
+        }
+        let answered =
+            async { while self.stream.tail().is_starting() && heard.changed().await.is_ok() {} };
+        drop(select(pin!(answered), pin!(self.transport().wait(FIRST_ANSWER))).await);
+        self.stream.tail().tell(calls, span, self.transport().elapsed())
+    }
+
+    /// Sends one request and gives what came of it to the tail.
+    async fn poll(&self) {
+        let cursor = self.stream.tail().cursor_to_ask();
+        let sent = self.transport().elapsed();
+        let answer = match self.send(None, &Call::StreamExecutions { cursor: cursor.text() }).await
+        {
+            Ok(response) => completion::decode(&response).map_err(CallError::from),
+            Err(error) => Err(error),
+        };
+        let received = self.transport().elapsed();
+        let news = match answer {
+            Ok(answer) => {
+                self.stream.tail().answered(cursor, &self.without_key(answer), sent, received)
+            }
+            Err(error) => {
+                let (words, cause) = self.why(&error);
+                tracing::warn!(deployment = self.name, reason = words, "executions are not told");
+                self.stream.tail().failed(words, cause);
+                News::Calm
+            }
+        };
+        self.stream.heard.send_modify(|count| *count = count.wrapping_add(1));
+        if news == News::Stirring {
+            self.stream.stirred.send_modify(|count| *count = count.wrapping_add(1));
+        }
+    }
+
+    /// Ends when nobody needs the stream any longer.
+    async fn unwanted(&self) {
+        loop {
+            let left = self.stream.tail().left(self.transport().elapsed());
+            match left {
+                Some(left) => self.transport().wait(left.min(LOOK_AGAIN)).await,
+                None => return,
+            }
+        }
+    }
+
+    fn without_key(&self, mut answer: Answer) -> Answer {
+        for one in &mut answer.completions {
+            one.name = self.redact(std::mem::take(&mut one.name));
+            one.caller = self.redact(std::mem::take(&mut one.caller));
+        }
+        answer
+    }
+
+    fn why(&self, error: &CallError) -> (String, Cause) {
+        let reason = error.reason(&self.name);
+        let (words, cause) = match error {
+            CallError::Refused { status: 403, .. } => {
+                (format!("{reason}; reading executions needs ViewLogs"), Cause::Refused)
+            }
+            CallError::Refused { status: 400..=407, .. } => (reason, Cause::Refused),
+            CallError::Refused { .. } | CallError::Transport(_) | CallError::Garbled(_) => {
+                (reason, Cause::Passing)
+            }
+        };
+        (clip(&words, REASON_BYTES_MAX), cause)
+    }
+}
+
+/// Longest wait for the first answer of a stream that just starts. One that has something to tell answers at once; one that
+/// has nothing answers after a minute, which is too long for a reading.
+const FIRST_ANSWER: Duration = Duration::from_secs(5);
+/// How often it is looked whether somebody asked again.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);

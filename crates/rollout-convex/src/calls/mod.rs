@@ -1,0 +1,18 @@
+//! Owns health without code of the app: the stream of executions and the deployment's own metrics.
+//!
+//! Pure parts decide what entries and minutes mean; `follow` and `metrics` carry them. Refuses to tell what was not seen:
+//! a loss makes counts unknown, too few calls show nothing, silence is never a pass.
+
+mod completion;
+mod follow;
+mod samples;
+mod seen;
+mod skew;
+mod tail;
+mod told;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use follow::Stream;
+pub use told::{Lack, Told};

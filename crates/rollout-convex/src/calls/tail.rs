@@ -1,0 +1,424 @@
+//! Owns what is known of one deployment's executions: answers of the stream in, documents out. No sockets and no clock.
+//!
+//! Invariants: an execution is counted once, however often the stream tells it; a loss is never hidden. The stream has no
+//! mark where something is missing, so it is told by four signs: an answer about as long as the server's whole buffer, a
+//! buffer that shares nothing with what was seen before, a cursor that goes back, an entry that cannot be read. After every
+//! failed request the buffer is asked for from its start, because only that shows whether it still reaches back.
+//!
+//! An execution counts when it ran after the start of the span (the flip is exact), and ended within the time that is looked
+//! back: a call of ten minutes that fails is news when it fails.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use rollout_core::{Basis, Calls, Extent, Span, SpanEnd};
+
+use super::completion::{Answer, Completion, Cursor, Ended};
+use super::samples::{Filter, Samples, Tallies, When};
+use super::seen::{Seen, Sight, Start};
+use super::skew::Skew;
+use super::told::{Document, Lack, Latencies, Told, nearest_rank};
+use crate::wire::LONG_POLL;
+
+/// What is known of one deployment's executions.
+#[derive(Debug)]
+pub(crate) struct Tail {
+    phase: Phase,
+    /// Until when somebody will ask again, by the time that really passed.
+    wanted_until: Option<Duration>,
+    cursor: Cursor,
+    /// Where a process before this one had come to.
+    resumed: Option<Cursor>,
+    recent: Recent,
+    /// Entries of the longest answer from the start: the server's buffer has at least this size.
+    longest: usize,
+    seen: Seen,
+    samples: Samples,
+    skew: Skew,
+    /// Our wall clock minus the time that really passed, as of the last question about now, in microseconds.
+    wall: Option<i64>,
+    asked_before: Option<i64>,
+    heard: Option<Duration>,
+    /// When the newest execution ended, by the deployment's clock.
+    newest: Option<i64>,
+    interests: Vec<Interest>,
+}
+
+/// How the stream is followed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Nobody needs it.
+    Idle,
+    /// Asked for, and not answered yet.
+    Starting,
+    /// Answered; the next request waits at the deployment.
+    Live,
+    /// The last requests failed.
+    Failing { reason: String, times: u32, cause: Cause },
+}
+
+/// Why a request failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// Something that passes.
+    Passing,
+    /// The deployment refused it, and will again.
+    Refused,
+}
+
+/// Whether there is news for somebody who asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum News {
+    /// An execution that was asked about failed, or was far slower than before.
+    Stirring,
+    /// Nothing that could not wait for the next question.
+    Calm,
+}
+
+/// A question that will be asked again, so that news for it are told at once.
+#[derive(Debug)]
+struct Interest {
+    calls: Calls,
+    filter: Filter,
+    ran_from: i64,
+    until: Duration,
+    /// From this latency on, in microseconds, a call is far slower than before.
+    slow_from: Option<u32>,
+}
+
+/// The identities of the newest executions.
+#[derive(Debug, Default)]
+struct Recent {
+    order: VecDeque<u64>,
+    set: BTreeSet<u64>,
+}
+
+impl Tail {
+    /// Knows nothing yet.
+    pub(crate) fn new() -> Self {
+        Self {
+            phase: Phase::Idle,
+            wanted_until: None,
+            cursor: Cursor::START,
+            resumed: None,
+            recent: Recent::default(),
+            longest: 0,
+            seen: Seen::default(),
+            samples: Samples::default(),
+            skew: Skew::default(),
+            wall: None,
+            asked_before: None,
+            heard: None,
+            newest: None,
+            interests: Vec::new(),
+        }
+    }
+
+    /// Notes that somebody asks, and will again within `stay`. `cursor` is what an earlier process had come to.
+    pub(crate) fn want(&mut self, now: Duration, stay: SignedDuration, cursor: Option<&str>) {
+        let stay = Duration::try_from(stay).unwrap_or_default();
+        self.wanted_until = self.wanted_until.max(Some(now + stay.max(STAY_MIN)));
+        if self.heard.is_none() {
+            self.resumed = self.resumed.or(cursor.and_then(Cursor::read));
+        }
+        if self.phase == Phase::Idle {
+            self.phase = Phase::Starting;
+        }
+    }
+
+    /// How long the stream is still to be followed; `None` = nobody needs it.
+    pub(crate) fn left(&self, now: Duration) -> Option<Duration> {
+        self.wanted_until?.checked_sub(now).filter(|left| !left.is_zero())
+    }
+
+    /// Notes that the stream is no longer followed. What was seen stays.
+    pub(crate) fn stop(&mut self) {
+        self.phase = Phase::Idle;
+        self.wanted_until = None;
+    }
+
+    /// True while a first answer is still to come.
+    pub(crate) fn is_starting(&self) -> bool {
+        self.phase == Phase::Starting
+    }
+
+    /// What to ask next: on from the last answer, or the whole buffer when something may have come between.
+    pub(crate) fn cursor_to_ask(&self) -> Cursor {
+        if self.phase == Phase::Live { self.cursor } else { Cursor::START }
+    }
+
+    /// How long to wait before the next request: nothing, or longer with every failure. This is the pace of a loop that asks
+    /// again anyway, not a retry of something that had an effect.
+    pub(crate) fn pause(&self) -> Option<Duration> {
+        match &self.phase {
+            Phase::Failing { times, .. } => {
+                let doubled = PAUSE_FIRST.saturating_mul(1 << times.saturating_sub(1).min(8));
+                Some(doubled.min(PAUSE_MAX))
+            }
+            Phase::Idle | Phase::Starting | Phase::Live => None,
+        }
+    }
+
+    /// Notes that a request failed.
+    pub(crate) fn failed(&mut self, reason: String, cause: Cause) {
+        let before = match &self.phase {
+            Phase::Failing { times, .. } => *times,
+            Phase::Idle | Phase::Starting | Phase::Live => 0,
+        };
+        self.phase = Phase::Failing { reason, times: before.saturating_add(1), cause };
+    }
+
+    /// Takes one answer: asked for with `asked` at `sent`, here at `received`.
+    pub(crate) fn answered(
+        &mut self,
+        asked: Cursor,
+        answer: &Answer,
+        sent: Duration,
+        received: Duration,
+    ) -> News {
+        let is_first = self.heard.is_none();
+        let fresh: Vec<&Completion> =
+            answer.completions.iter().filter(|one| !self.recent.knows(one.identity)).collect();
+        let oldest_told = answer.completions.iter().map(|one| one.finished).min();
+        let oldest_fresh = fresh.iter().map(|one| one.finished).min();
+        if let Some(loss) = self.loss(asked, answer, fresh.len()) {
+            let start = oldest_told.map_or(Start::Ours(micros(sent)), Start::Theirs);
+            let end = self.newest.unwrap_or(i64::MIN);
+            self.seen.begin(self.readable_start(start, answer), end);
+            self.say_loss(loss, answer.cursor, oldest_told, is_first);
+        }
+        let is_news = !is_first && fresh.iter().any(|one| self.stirs(one));
+        if asked == Cursor::START {
+            self.longest = self.longest.max(answer.completions.len());
+        }
+        let recent_max = RECENT_MAX.max(self.longest.saturating_mul(2));
+        for one in &fresh {
+            self.recent.learn(one.identity, recent_max);
+            self.samples.push(one);
+            self.newest = self.newest.max(Some(one.finished));
+        }
+        if let Some(newest) = fresh.iter().map(|one| one.finished).max() {
+            self.skew.learn(newest, micros(received), oldest_fresh.zip(self.asked_before));
+        }
+        self.asked_before = Some(micros(sent));
+        self.heard = Some(received);
+        self.cursor = answer.cursor;
+        self.phase = Phase::Live;
+        if is_news { News::Stirring } else { News::Calm }
+    }
+
+    /// Why executions before this answer may be missing; `None` = it goes on where the last one ended.
+    fn loss(&self, asked: Cursor, answer: &Answer, fresh: usize) -> Option<Loss> {
+        let told = answer.completions.len() + answer.unreadable;
+        let is_on = self.phase == Phase::Live && asked == self.cursor && self.heard.is_some();
+        match () {
+            () if self.heard.is_none() => Some(Loss::Beginning),
+            () if answer.unreadable > 0 => Some(Loss::Unreadable),
+            () if answer.cursor < self.cursor => Some(Loss::CursorBack),
+            () if is_on && told >= BUFFER_NEAR.max(self.longest / 20 * 19) => Some(Loss::Full),
+            () if !is_on && fresh == answer.completions.len() => Some(Loss::NothingShared),
+            () => None,
+        }
+    }
+
+    /// An entry that cannot be read has no place: only what comes after the whole answer is whole again.
+    fn readable_start(&self, start: Start, answer: &Answer) -> Start {
+        let newest = answer.completions.iter().map(|one| one.finished).max();
+        match (answer.unreadable, newest.max(self.newest)) {
+            (0, _) => start,
+            (_, Some(newest)) => Start::Theirs(newest.saturating_add(1)),
+            (_, None) => start,
+        }
+    }
+
+    fn say_loss(&self, loss: Loss, cursor: Cursor, oldest: Option<i64>, is_first: bool) {
+        match self.resumed.filter(|_| is_first) {
+            Some(before) if cursor < before => {
+                tracing::warn!(
+                    "the stream of executions begins anew: the deployment was restarted"
+                );
+            }
+            Some(before) if oldest.is_none_or(|oldest| oldest > before.micros() + 1_000) => {
+                tracing::warn!("executions since the last reading before the restart were lost");
+            }
+            Some(_) => {}
+            None if is_first => {}
+            None => tracing::warn!(?loss, "some executions were lost"),
+        }
+    }
+
+    fn stirs(&self, one: &Completion) -> bool {
+        self.interests.iter().any(|interest| {
+            let is_slow = interest.slow_from.is_some_and(|from| one.took >= Some(from));
+            one.executed >= interest.ran_from
+                && (one.ended == Ended::Failed || is_slow)
+                && interest.filter.takes(&one.name, &one.caller, one.standing)
+        })
+    }
+
+    /// Tells of the calls in a span. [`Tail::want`] was called before.
+    ///
+    /// # Errors
+    ///
+    /// [`Lack::Failed`] while the stream does not answer; [`Lack::Missing`] for a time that it does not reach back to.
+    pub(crate) fn tell(&mut self, calls: &Calls, span: Span, now: Duration) -> Result<Told, Lack> {
+        let heard = self.standing_at(now)?;
+        let now_micros = micros(now);
+        if span.end == SpanEnd::Now {
+            self.wall = Some(span.to.as_microsecond().saturating_sub(now_micros));
+        }
+        let unknown = "the stream of executions was not followed at that time";
+        let wall = self.wall.ok_or_else(|| Lack::Missing(unknown.into()))?;
+        let ahead = self.skew.nearest(wall).saturating_sub(wall);
+        let looked_from = span.from.max(span.to.saturating_sub(calls.over).unwrap_or(span.from));
+        let theirs = |at: Timestamp| at.as_microsecond().saturating_add(ahead);
+        let ours =
+            |at: i64| Timestamp::from_microsecond(at.saturating_sub(ahead)).unwrap_or(looked_from);
+        let ended_to = match span.end {
+            SpanEnd::Now => i64::MAX,
+            SpanEnd::Past => theirs(span.to),
+        };
+        let when = When { ran_from: theirs(span.from), ended_from: theirs(looked_from), ended_to };
+        let sight = self.seen.sight(when.ended_from, ended_to, wall.saturating_add(ahead));
+        let (extent, from) = match (sight, self.samples.dropped_to()) {
+            (Sight::None, _) => return Err(Lack::Missing(unknown.into())),
+            (Sight::Whole, Some(dropped)) if dropped >= when.ended_from => {
+                (Extent::Part, ours(dropped))
+            }
+            (Sight::Part(begins), dropped) => {
+                (Extent::Part, ours(dropped.map_or(begins, |dropped| begins.max(dropped))))
+            }
+            (Sight::Whole, _) if !self.skew.is_sure(wall) => (Extent::Part, looked_from),
+            (Sight::Whole, _) => (Extent::Whole, looked_from),
+        };
+        let to = match &self.phase {
+            Phase::Failing { .. } => Timestamp::from_microsecond(wall + micros(heard)),
+            Phase::Idle | Phase::Starting | Phase::Live => Ok(span.to),
+        };
+        let to = to.unwrap_or(span.to).min(span.to);
+        let filter = Filter::of(calls);
+        let tallies = self.samples.tallies(&filter, when);
+        if span.end == SpanEnd::Now {
+            self.remember(calls, filter, when.ran_from, &tallies, now);
+        }
+        let basis = Basis { from: from.min(to), to, samples: Some(tallies.total.calls), extent };
+        let cursor = Some(self.cursor.text());
+        Ok(told(tallies, calls.calls_min, basis, cursor))
+    }
+
+    /// When the last answer came, if the stream can be relied on at `now`.
+    fn standing_at(&self, now: Duration) -> Result<Duration, Lack> {
+        let heard = match (&self.phase, self.heard) {
+            (Phase::Failing { reason, cause: Cause::Refused, .. }, _)
+            | (Phase::Failing { reason, .. }, None) => return Err(Lack::Failed(reason.clone())),
+            (Phase::Idle | Phase::Starting, _) | (Phase::Live, None) => {
+                let words = "the deployment has not yet told of its executions";
+                return Err(Lack::Failed(words.into()));
+            }
+            (Phase::Live | Phase::Failing { .. }, Some(heard)) => heard,
+        };
+        let silent = now.saturating_sub(heard);
+        match &self.phase {
+            Phase::Failing { reason, .. } if silent > LONG_POLL => {
+                Err(Lack::Failed(reason.clone()))
+            }
+            _ if silent > LONG_POLL + PAUSE_MAX => {
+                let secs = silent.as_secs();
+                Err(Lack::Failed(format!(
+                    "nothing was heard of the deployment's executions for {secs} s"
+                )))
+            }
+            _ => Ok(heard),
+        }
+    }
+
+    /// Keeps a question, so that news for it are told.
+    fn remember(
+        &mut self,
+        calls: &Calls,
+        filter: Filter,
+        ran_from: i64,
+        tallies: &Tallies,
+        now: Duration,
+    ) {
+        self.interests.retain(|interest| interest.until > now && interest.calls != *calls);
+        let slow_from = match &tallies.total.latencies {
+            Latencies::Each(each) if each.len() >= SLOW_CALLS_MIN => {
+                let mut each = each.clone();
+                each.sort_unstable();
+                Some(nearest_rank(&each, 99).saturating_mul(SLOW_TIMES).max(SLOW_MIN))
+            }
+            Latencies::Each(_) | Latencies::Percentiles(_) | Latencies::Unknown(_) => None,
+        };
+        if self.interests.len() < INTERESTS_MAX {
+            let until = self.wanted_until.unwrap_or(now);
+            let calls = calls.clone();
+            self.interests.push(Interest { calls, filter, ran_from, until, slow_from });
+        }
+    }
+}
+
+/// Why executions may be missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Loss {
+    /// What was before the first answer was not seen.
+    Beginning,
+    /// The answer holds entries that cannot be read.
+    Unreadable,
+    /// The server counts from an earlier place: it was restarted.
+    CursorBack,
+    /// The answer is about as long as the server's buffer.
+    Full,
+    /// Nothing of what was seen before is still in the buffer.
+    NothingShared,
+}
+
+impl Recent {
+    fn knows(&self, identity: u64) -> bool {
+        self.set.contains(&identity)
+    }
+
+    fn learn(&mut self, identity: u64, recent_max: usize) {
+        if self.set.insert(identity) {
+            self.order.push_back(identity);
+        }
+        if self.order.len() > recent_max
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.set.remove(&oldest);
+        }
+    }
+}
+
+fn told(tallies: Tallies, calls_min: u32, basis: Basis, cursor: Option<String>) -> Told {
+    let mut document = Document::new(calls_min, basis.extent);
+    document.total(tallies.total);
+    document.each("functions", tallies.functions);
+    document.each("callers", tallies.callers);
+    document.told(basis, cursor)
+}
+
+pub(crate) fn micros(span: Duration) -> i64 {
+    i64::try_from(span.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// From so many entries on, an answer may be cut short: a server keeps its newest 1000 (wire contract, section 7.2), or as
+/// many as it once told, if more. One that keeps fewer cannot be told from one that lost nothing.
+const BUFFER_NEAR: usize = 950;
+/// Identities that are kept, or twice the server's buffer where that is larger: so much an answer can repeat.
+const RECENT_MAX: usize = 4_000;
+/// Shortest time for which the stream is followed after a question: starting costs more than a minute of it.
+const STAY_MIN: Duration = Duration::from_secs(60);
+/// First pause after a failed request; doubles.
+const PAUSE_FIRST: Duration = Duration::from_secs(1);
+/// Longest pause between two failed requests.
+const PAUSE_MAX: Duration = Duration::from_secs(16);
+/// Most different questions whose news are told at once.
+const INTERESTS_MAX: usize = 64;
+/// With fewer calls, nothing is known to be slow.
+const SLOW_CALLS_MIN: usize = 100;
+/// So many times the 99th percentile is far slower than before.
+const SLOW_TIMES: u32 = 4;
+/// Nothing faster is slow, in microseconds.
+const SLOW_MIN: u32 = 1_000_000;

@@ -1,0 +1,251 @@
+//! Owns the asking of a preflight: every question once, side by side, none beyond the deadline.
+//!
+//! Refuses to judge: answers and failures are kept as they came. The health sources are asked last, and not at all when the
+//! deployment is away or does not take the key.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use futures_util::future::{join, join5};
+use futures_util::{StreamExt, stream};
+use jiff::{SignedDuration, Timestamp};
+use rollout_core::Source;
+
+use crate::convex::Convex;
+use crate::error::stopped::thrown_words;
+use crate::error::{CallError, TransportError};
+use crate::flags::Variables;
+use crate::functions::{CALLS_AT_ONCE_MAX, bound_args};
+use crate::key::KeyReport;
+use crate::transport::Transport;
+use crate::value::ConvexValue;
+use crate::wire::{self, Call, DeployedFunction, DeploymentKind, Ran, Response, WireError};
+
+use super::Needs;
+
+/// One answer, or why there is none.
+pub(super) type Answer<T> = Result<T, CallError>;
+
+/// A health source's document, or why there is none, in words.
+pub(super) enum Control {
+    /// This is its document.
+    Document(ConvexValue),
+    /// It was asked, and failed.
+    Failed(String),
+    /// It was not asked.
+    NotAsked(String),
+}
+
+/// Everything that was seen.
+pub(super) struct Look {
+    pub(super) key: Answer<KeyReport>,
+    pub(super) name: Answer<String>,
+    pub(super) version: Answer<String>,
+    pub(super) kind: Answer<DeploymentKind>,
+    pub(super) state: Answer<String>,
+    pub(super) variables: Answer<Variables>,
+    pub(super) functions: Answer<Vec<DeployedFunction>>,
+    pub(super) controls: BTreeMap<String, Control>,
+    /// The quickest exchange, and when it was; `None` = nothing was answered.
+    pub(super) sighting: Option<Sighting>,
+    /// The time given.
+    pub(super) within: Duration,
+}
+
+/// One exchange with the deployment, for its clock and its distance.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sighting {
+    /// Our clock before it was sent.
+    pub(super) sent: Timestamp,
+    /// Our clock once it was answered.
+    pub(super) answered: Timestamp,
+    /// The deployment's clock, in whole seconds.
+    pub(super) date: Option<Timestamp>,
+    /// How long it really took.
+    pub(super) took: Duration,
+}
+
+/// The way of one preflight's questions.
+struct Asker<'a, T> {
+    convex: &'a Convex<T>,
+    now: &'a (dyn Fn() -> Timestamp + Sync),
+    within: Duration,
+    deadline: tokio::time::Instant,
+}
+
+impl Look {
+    /// Asks everything.
+    pub(super) async fn whole<T: Transport>(
+        convex: &Convex<T>,
+        needs: &Needs,
+        within: Duration,
+        now: &(dyn Fn() -> Timestamp + Sync),
+    ) -> Self {
+        let asker = Asker::new(convex, within, now);
+        // First alone: the time of making a connection is then not in the other exchanges.
+        let (key, first) = asker.exchange(&Call::CheckKey).await;
+        let ((name, second), (version, _), (kind, _), state, (variables, functions)) = join5(
+            asker.exchange(&Call::InstanceName),
+            asker.exchange(&Call::ServerVersion),
+            asker.exchange(&Call::DeploymentInfo),
+            asker.in_time(state(convex)),
+            join(asker.in_time(convex.list_variables(None)), asker.in_time(functions(convex))),
+        )
+        .await;
+        let key = key.and_then(|response| Ok(wire::decode_key(&response)?));
+        let controls = match &key {
+            Ok(_) => asker.controls(needs, state.as_ref().ok()).await,
+            Err(_) => needs.sources.keys().map(|name| (name.clone(), not_asked())).collect(),
+        };
+        Self {
+            key,
+            name: name.and_then(|response| Ok(wire::decode_line(&response)?)),
+            version: version.and_then(|response| Ok(wire::decode_line(&response)?)),
+            kind: kind.and_then(|response| Ok(wire::decode_deployment_info(&response)?)),
+            state,
+            variables,
+            functions,
+            controls,
+            sighting: [first, second].into_iter().flatten().min_by_key(|seen| seen.took),
+            within,
+        }
+    }
+
+    /// Asks only what can keep a rollout from being started.
+    pub(super) async fn definite<T: Transport>(
+        convex: &Convex<T>,
+        within: Duration,
+        now: &(dyn Fn() -> Timestamp + Sync),
+    ) -> Self {
+        let asker = Asker::new(convex, within, now);
+        let ((key, sighting), functions) =
+            join(asker.exchange(&Call::CheckKey), asker.in_time(functions(convex))).await;
+        Self {
+            key: key.and_then(|response| Ok(wire::decode_key(&response)?)),
+            name: Err(unasked()),
+            version: Err(unasked()),
+            kind: Err(unasked()),
+            state: Err(unasked()),
+            variables: Err(unasked()),
+            functions,
+            controls: BTreeMap::new(),
+            sighting,
+            within,
+        }
+    }
+}
+
+impl<'a, T: Transport> Asker<'a, T> {
+    fn new(
+        convex: &'a Convex<T>,
+        within: Duration,
+        now: &'a (dyn Fn() -> Timestamp + Sync),
+    ) -> Self {
+        let deadline = tokio::time::Instant::now() + within;
+        Self { convex, now, within, deadline }
+    }
+
+    /// Sends one call. The sighting is there whenever the deployment answered, with an HTTP error too.
+    async fn exchange(&self, call: &Call) -> (Answer<Response>, Option<Sighting>) {
+        let (sent, started) = ((self.now)(), Instant::now());
+        match self.in_time(self.convex.exchange(None, call)).await {
+            Ok(response) => {
+                let (answered, took) = ((self.now)(), started.elapsed());
+                let sighting = Sighting { sent, answered, date: response.date, took };
+                (self.convex.accepted(call, response), Some(sighting))
+            }
+            Err(error) => (Err(error), None),
+        }
+    }
+
+    async fn in_time<V>(&self, asking: impl Future<Output = Answer<V>>) -> Answer<V> {
+        match tokio::time::timeout_at(self.deadline, asking).await {
+            Ok(answer) => answer,
+            Err(_) => Err(TransportError::TimedOut { after: self.within }.into()),
+        }
+    }
+
+    /// Asks each source once, a few at a time.
+    async fn controls(&self, needs: &Needs, state: Option<&String>) -> BTreeMap<String, Control> {
+        let stopped = state.map(String::as_str).filter(|state| *state != RUNNING);
+        let sources: Vec<_> =
+            needs.sources.iter().map(|(name, source)| self.named(name, source, stopped)).collect();
+        stream::iter(sources).buffer_unordered(CALLS_AT_ONCE_MAX).collect().await
+    }
+
+    async fn named(&self, name: &str, source: &Source, stopped: Option<&str>) -> (String, Control) {
+        (name.to_owned(), self.control(source, stopped).await)
+    }
+
+    /// Asks one source about the last quarter of an hour.
+    async fn control(&self, source: &Source, stopped: Option<&str>) -> Control {
+        match source {
+            Source::Function(call) => {
+                let to = (self.now)();
+                let from = to.saturating_sub(CONTROL_SPAN).unwrap_or(to);
+                let at = |moment: Timestamp| moment.as_millisecond().to_string();
+                let args = call.args.replace(FROM, &at(from)).replace(TO, &at(to));
+                let call = rollout_core::FunctionCall { path: call.path.clone(), args };
+                self.function(&call, stopped).await
+            }
+            Source::Executions(_)
+            | Source::AppMetrics(_)
+            | Source::Http(_)
+            | Source::Prometheus(_) => {
+                Control::NotAsked(String::from("it is first asked by the baseline of the rollout"))
+            }
+        }
+    }
+
+    async fn function(&self, call: &rollout_core::FunctionCall, stopped: Option<&str>) -> Control {
+        let args = match bound_args(call, &BTreeMap::new()) {
+            Ok(args) => args,
+            Err(words) => return Control::Failed(words),
+        };
+        let path = call.path.clone();
+        let run = Call::Run { path: path.clone(), args };
+        match self.in_time(self.convex.run(None, &run)).await {
+            Ok(Ran::Returned(document)) => Control::Document(document),
+            Ok(Ran::Threw(thrown)) => {
+                Control::Failed(thrown_words(&path, &thrown, stopped, &self.convex.name))
+            }
+            Err(error) => Control::Failed(format!(
+                "could not ask {path}: {}",
+                error.reason(&self.convex.name)
+            )),
+        }
+    }
+}
+
+/// The state in which the deployment is.
+async fn state<T: Transport>(convex: &Convex<T>) -> Answer<String> {
+    match convex.run(None, &Call::DeploymentState).await? {
+        Ran::Returned(value) => Ok(wire::decode_state(value)?),
+        Ran::Threw(_) => Err(WireError::Unexpected("a deployment state").into()),
+    }
+}
+
+/// All functions of the app.
+pub(super) async fn functions<T: Transport>(convex: &Convex<T>) -> Answer<Vec<DeployedFunction>> {
+    match convex.run(None, &Call::ApiSpec).await? {
+        Ran::Returned(value) => Ok(wire::decode_functions(value)?),
+        Ran::Threw(_) => Err(WireError::Unexpected("a list of functions").into()),
+    }
+}
+
+fn not_asked() -> Control {
+    Control::NotAsked(String::from("the deployment has to take the key first"))
+}
+
+fn unasked() -> CallError {
+    WireError::Unexpected("asked for here").into()
+}
+
+/// How far back a control query of a function looks, where it takes a range of time.
+const CONTROL_SPAN: SignedDuration = SignedDuration::from_mins(15);
+/// Where that range begins, in a function's arguments; see `FunctionCall`.
+const FROM: &str = r#""$from""#;
+/// Where it ends.
+const TO: &str = r#""$to""#;
+/// The state in which functions run.
+pub(super) const RUNNING: &str = "running";

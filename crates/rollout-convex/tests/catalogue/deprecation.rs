@@ -1,0 +1,49 @@
+//! What a deployment says about the age of its client, beside its answers.
+
+use rollout_core::FaultClass;
+
+use crate::raw::{RawServer, Reply};
+use crate::support::{adapter, fault, flags_set, key, set};
+
+const KEY: &str = "prod:otter|0123456789abcdef";
+
+/// A deployment that says `state` in every answer, with this status.
+async fn saying(status: u16, state: &'static str, body: &'static str) -> RawServer {
+    let answer = move |_: usize, _: &str| {
+        let head = format!(
+            "HTTP/1.1 {status} X\r\ncontent-length: {}\r\nconnection: close\r\n\
+             x-convex-deprecation-state: {state}\r\n\
+             x-convex-deprecation-message: use 2.0, not with 0123456789abcdef",
+            body.len()
+        );
+        Reply::Bytes(format!("{head}\r\n\r\n{body}").into_bytes())
+    };
+    RawServer::start(answer).await
+}
+
+#[tokio::test]
+async fn an_upgrade_that_is_required_is_told_and_fails_nothing() {
+    let body = r#"{"environmentVariables":{"A":"true"}}"#;
+    let server = saying(200, "UpgradeRequired", body).await;
+    let convex = adapter(&server.url, KEY);
+    assert_eq!(convex.deprecation(), None);
+    assert_eq!(convex.perform(key(1), &set(&[("A", "true")])).await, flags_set(&[], &["A"]));
+    let expected = "deployment prod will soon refuse this version of rolloutd; install a newer one in time \
+                    (UpgradeRequired: use 2.0, not with [key])";
+    assert_eq!(convex.deprecation(), Some(expected));
+}
+
+#[tokio::test]
+async fn a_client_that_is_not_supported_needs_a_person() {
+    let body = r#"{"code":"ClientVersionUnsupported","message":"too old"}"#;
+    let server = saying(400, "Unsupported", body).await;
+    let convex = adapter(&server.url, KEY);
+    let refused = fault(convex.perform(key(1), &set(&[("A", "true")])).await);
+    assert_eq!(refused.class, FaultClass::Permanent);
+    assert_eq!(
+        refused.reason,
+        "deployment prod no longer works with this version of rolloutd (ClientVersionUnsupported): too old; install a newer one"
+    );
+    let said = convex.deprecation().unwrap();
+    assert!(said.starts_with("deployment prod no longer works with this version"), "{said}");
+}

@@ -1,0 +1,252 @@
+//! What others change while a phase is in its window: flags and code, told with time and name, and each policy.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::fixtures::{flag, hours, minutes, single};
+use super::world::{Link, World};
+use crate::{
+    Calls, DriftPolicy, Effect, EventKind, GapCause, HoldReason, Input, Measured, Plan, PlanParts,
+    PushPolicy, Source, Stage, Status, Written, sentence,
+};
+
+/// A world in the bake window of the only phase, after two hours of watching.
+fn watched(change: impl FnOnce(&mut PlanParts)) -> World {
+    let mut parts = single();
+    change(&mut parts);
+    let mut world = World::new(Plan::try_new(parts).unwrap());
+    world.pushed_at = Some("2026-11-20T12:00:00Z".parse().unwrap());
+    world.until("baking", |rollout| rollout.phases()[0].stage == Stage::Baking);
+    world.pass(hours(2));
+    world
+}
+
+/// The sentences of the events that `wanted` picks.
+fn said(world: &World, wanted: impl Fn(&EventKind) -> bool) -> Vec<String> {
+    let picked = world.journal.iter().filter(|event| wanted(&event.kind));
+    picked.map(|event| sentence(event, Some(world.rollout.plan()))).collect()
+}
+
+fn stage(world: &World) -> Stage {
+    world.rollout.phases()[0].stage
+}
+
+fn drift_hold() -> HoldReason {
+    HoldReason::Drift { flag: flag("RETRY") }
+}
+
+/// How long the window is by now.
+fn window(world: &World) -> SignedDuration {
+    let bake = world.rollout.phases()[0].bake.as_ref().unwrap();
+    bake.ends_at().duration_since(bake.started_at)
+}
+
+#[test]
+fn drift_is_told_with_both_values_the_time_of_the_write_and_who() {
+    let mut world = watched(|_| {});
+    let edited = world.now;
+    world.foreign_edit("RETRY", "maybe");
+    world.pass(hours(1));
+    let told = said(&world, |kind| matches!(kind, EventKind::DriftFound { .. }));
+    let when = "2026-11-22 08:00 UTC";
+    assert_eq!(
+        told,
+        [format!("drift: RETRY is \"maybe\", expected \"true\"; written {when} by bob")]
+    );
+    let found = world.journal.iter().find_map(|event| match &event.kind {
+        EventKind::DriftFound { written, .. } => written.clone(),
+        _ => None,
+    });
+    assert_eq!(found, Some(Written { at: edited, by: Some("bob".into()) }));
+    assert!(world.rollout.holds().iter().any(|hold| hold.reason == drift_hold()));
+}
+
+#[test]
+fn our_own_writes_are_no_news() {
+    let mut world = World::new(Plan::try_new(single()).unwrap());
+    world.until("done", |rollout| rollout.status() == Status::Completed);
+    let foreign = |kind: &EventKind| {
+        matches!(kind, EventKind::DriftFound { .. } | EventKind::FlagRewritten { .. })
+    };
+    assert_eq!(said(&world, foreign), Vec::<String>::new());
+    assert!(!world.written.is_empty(), "the deployment told when the flags were written");
+}
+
+#[test]
+fn a_flag_that_was_away_and_back_between_two_readings_was_not_observed() {
+    let mut world = watched(|_| {});
+    let before = window(&world);
+    world.foreign_edit("RETRY", "false");
+    world.foreign_edit("RETRY", "true");
+    world.pass(hours(1));
+    let told = said(&world, |kind| matches!(kind, EventKind::FlagRewritten { .. }));
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("by bob"), "{told:?}");
+    let gaps =
+        world.count(|kind| matches!(kind, EventKind::GapRecorded { cause: GapCause::Drift, .. }));
+    assert_eq!(gaps, 1);
+    assert_eq!(window(&world), before + minutes(30), "one interval nobody can speak for");
+    assert!(!world.rollout.is_held(), "the value is as it should be");
+}
+
+#[test]
+fn revert_sets_a_flag_back_and_the_window_grows_by_what_was_not_seen() {
+    let mut world = watched(|parts| parts.drift = DriftPolicy::Revert);
+    world.foreign_edit("RETRY", "false");
+    world.pass(hours(1));
+    assert_eq!(world.value("RETRY"), Some("true"));
+    assert_eq!(world.count(|kind| matches!(kind, EventKind::DriftReverted { .. })), 1);
+    assert!(!world.rollout.is_held() && stage(&world) == Stage::Baking);
+    assert_eq!(window(&world), hours(24) + minutes(30));
+    world.until("done", |rollout| rollout.status() == Status::Completed);
+}
+
+#[test]
+fn revert_gives_up_after_three_times_and_asks_a_person() {
+    let mut world = watched(|parts| parts.drift = DriftPolicy::Revert);
+    for _ in 0..4 {
+        world.foreign_edit("RETRY", "false");
+        world.pass(hours(1));
+    }
+    assert_eq!(world.count(|kind| matches!(kind, EventKind::RevertStarted { .. })), 3);
+    assert!(world.rollout.holds().iter().any(|hold| hold.reason == drift_hold()));
+    assert_eq!(world.value("RETRY"), Some("false"), "the fourth time it is left as it is");
+}
+
+#[test]
+fn a_breach_goes_before_a_revert_and_a_revert_never_undoes_a_rollback() {
+    let mut world = watched(|parts| parts.drift = DriftPolicy::Revert);
+    world.foreign_edit("RETRY", "other");
+    world.link = Link::Up;
+    world.until("reverting", |rollout| {
+        rollout.pending().iter().any(|pending| matches!(pending.effect, Effect::SetFlags { .. }))
+    });
+    let late = world.rollout.pending().remove(0);
+    world.order(crate::Command::Rollback(crate::RollbackScope::Latest)).unwrap();
+    world.until("rolled back", |rollout| rollout.phases()[0].stage == Stage::RolledBack);
+    world.perform(&late);
+    world.pass(hours(1));
+    assert_eq!(world.value("RETRY"), Some("false"), "the late write was put back");
+}
+
+#[test]
+fn a_revert_that_waited_for_hours_asks_a_person() {
+    let mut world = watched(|parts| parts.drift = DriftPolicy::Revert);
+    world.foreign_edit("RETRY", "false");
+    world.link = Link::Up;
+    world.until("reverting", |rollout| {
+        rollout.pending().iter().any(|pending| matches!(pending.effect, Effect::SetFlags { .. }))
+    });
+    world.down_for(hours(3));
+    world.pass(hours(1));
+    assert_eq!(world.value("RETRY"), Some("false"), "perhaps it was turned off on purpose");
+    assert!(world.rollout.holds().iter().any(|hold| hold.reason == drift_hold()));
+}
+
+#[test]
+fn adopt_takes_another_value_for_right_and_never_the_safe_one() {
+    let mut world = watched(|parts| parts.drift = DriftPolicy::Adopt);
+    world.foreign_edit("RETRY", "true-v2");
+    world.pass(hours(1));
+    assert!(!world.rollout.is_held());
+    assert_eq!(world.count(|kind| matches!(kind, EventKind::DriftAdopted { .. })), 1);
+    world.foreign_edit("RETRY", "false");
+    world.pass(hours(1));
+    assert!(world.rollout.holds().iter().any(|hold| hold.reason == drift_hold()));
+    assert_eq!(world.count(|kind| matches!(kind, EventKind::DriftAdopted { .. })), 1);
+}
+
+#[test]
+fn a_push_of_code_in_a_window_holds_by_default() {
+    let mut world = watched(|_| {});
+    let pushed_at = world.now;
+    world.pushed_at = Some(pushed_at);
+    world.pass(hours(1));
+    let phase = crate::PhaseNumber::from_index(0).unwrap();
+    let reason = HoldReason::CodePush { phase, pushed_at };
+    assert!(world.rollout.holds().iter().any(|hold| hold.reason == reason));
+    world.order(crate::Command::Resume).unwrap();
+    world.until("done", |rollout| rollout.status() == Status::Completed);
+    assert_eq!(world.count(|kind| matches!(kind, EventKind::CodePushed { .. })), 1);
+}
+
+#[test]
+fn a_push_of_code_extends_the_window_by_all_that_was_seen_before() {
+    let mut world = watched(|parts| parts.code_push = PushPolicy::Extend);
+    world.pushed_at = Some(world.now);
+    world.pass(hours(1));
+    assert!(!world.rollout.is_held());
+    assert_eq!(window(&world), hours(24) + hours(2) + minutes(30));
+    world.until("done", |rollout| rollout.status() == Status::Completed);
+}
+
+#[test]
+fn a_push_of_code_begins_the_window_anew() {
+    let mut world = watched(|parts| parts.code_push = PushPolicy::Rebaseline);
+    let first: Timestamp = world.rollout.phases()[0].bake.as_ref().unwrap().started_at;
+    world.pushed_at = Some(world.now);
+    world.pass(hours(1));
+    let again = world.rollout.phases()[0].bake.as_ref().unwrap();
+    assert_eq!(again.started_at.duration_since(first), hours(2) + minutes(30));
+    assert!(again.checkpoints.iter().all(|checkpoint| checkpoint.judged.is_none()));
+    world.until("done", |rollout| rollout.status() == Status::Completed);
+}
+
+#[test]
+fn a_push_before_the_first_phase_or_known_since_the_start_is_nothing() {
+    let mut world = watched(|_| {});
+    world.until("done", |rollout| rollout.status() == Status::Completed);
+    assert_eq!(world.count(|kind| matches!(kind, EventKind::CodePushed { .. })), 0);
+}
+
+/// The health source of the plan counts executions over a quarter of an hour.
+fn counts_calls(parts: &mut PlanParts) {
+    let (functions, callers) = (vec!["messages:send".into()], vec![]);
+    let calls = Calls { functions, callers, over: minutes(15), calls_min: 20 };
+    parts.sources.insert("health".into(), Source::Executions(calls));
+}
+
+#[test]
+fn calls_from_before_the_flip_are_never_asked_about() {
+    let mut parts = single();
+    counts_calls(&mut parts);
+    let mut world = World::new(Plan::try_new(parts).unwrap());
+    let mut asked = Vec::new();
+    let seen = |world: &World| {
+        let bake = world.rollout.phases()[0].bake.as_ref();
+        bake.is_some_and(|bake| bake.observed >= hours(2))
+    };
+    while !seen(&world) {
+        for pending in world.rollout.pending() {
+            if let Effect::Observe(wanted) = pending.effect {
+                asked.push(wanted.sources[0].span);
+            }
+        }
+        assert!(world.step());
+    }
+    let flipped = world.journal.iter().find_map(|event| match event.kind {
+        EventKind::FlagsSet { .. } => Some(event.at),
+        _ => None,
+    });
+    let flipped = flipped.unwrap();
+    let after: Vec<_> = asked.iter().filter(|span| span.to > flipped).collect();
+    assert!(after.len() > 4, "{asked:?}");
+    assert!(after.iter().all(|span| span.from >= flipped), "{after:?}");
+    assert!(after.iter().all(|span| span.to.duration_since(span.from) <= minutes(15)), "{after:?}");
+}
+
+#[test]
+fn news_of_a_breach_is_looked_at_at_once_and_only_while_a_flag_is_on() {
+    let mut world = watched(counts_calls);
+    world.errors = Measured::Number(7.0);
+    let before = world.now;
+    world.input(Input::Stirred).unwrap();
+    world.until("rolled back", |rollout| rollout.phases()[0].stage == Stage::RolledBack);
+    assert_eq!(world.now, before, "no planned check was waited for");
+    world.errors = Measured::Number(0.1);
+    assert_eq!(world.input(Input::Stirred).unwrap(), [], "nothing is on");
+}

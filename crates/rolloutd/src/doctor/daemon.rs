@@ -1,0 +1,46 @@
+//! Owns the doctor's look at the daemon itself: its store, its rollouts, and whether each of them waits for something.
+
+use rollout_api::{DoctorSection, StoreWord};
+use rollout_engine::EngineStatus;
+
+use crate::view;
+
+use super::deployments::{fail, ok, warn};
+
+/// The findings about a running daemon.
+pub(crate) fn section(engine: &EngineStatus) -> DoctorSection {
+    let mut findings = vec![ok("version", env!("CARGO_PKG_VERSION"))];
+    let store = view::store(engine);
+    findings.push(match (store.state, store.notice()) {
+        (StoreWord::Ok, _) => ok("store", "everything is recorded"),
+        (StoreWord::Reserve, notice) => fail(
+            "store",
+            notice.unwrap_or_default(),
+            "make room on the disk; it is noticed within a minute",
+        ),
+        (StoreWord::Failing, notice) => fail(
+            "store",
+            notice.unwrap_or_default(),
+            "look at the disk and at the daemon's journal: docs/errors/RO0210.md",
+        ),
+    });
+    if !store.quarantined.is_empty() {
+        let ids = store.quarantined.join(", ");
+        let advice = "see docs/errors/RO0208.md for the flags that they may have left on";
+        findings.push(warn(
+            "quarantine",
+            format!("set aside as damaged, watched by nobody: {ids}"),
+            advice,
+        ));
+    }
+    let EngineStatus { live, held, ended, stuck, .. } = engine;
+    findings.push(match stuck.as_slice() {
+        [] => ok("rollouts", format!("{live} live, {held} of them held, {ended} ended; each live one waits for something that will come")),
+        stuck => {
+            let ids: Vec<_> = stuck.iter().map(ToString::to_string).collect();
+            let advice = "put its flags back with `rolloutctl rollback --all`, restart rolloutd, and report this defect";
+            fail("rollouts", format!("nothing will wake {}", ids.join(", ")), advice)
+        }
+    });
+    DoctorSection { title: "rolloutd".to_owned(), findings }
+}
