@@ -65,7 +65,8 @@ impl<T: Transport> Convex<T> {
         if let Some(first) = foreign.map(|(_, written)| written.at).min() {
             let events = self.audit_log(key, first).await;
             for (flag, written) in &mut news {
-                written.by = author(&events, flag, written.at).map(|by| clip(&self.redact(by), BY_BYTES_MAX));
+                written.by = author(&events, flag, written.at)
+                    .map(|by| clip(&self.redact(by), BY_BYTES_MAX));
             }
         }
         news

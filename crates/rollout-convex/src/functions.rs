@@ -114,7 +114,9 @@ impl<T: Transport> Convex<T> {
             question.and_then(|question| answers.get(&question).cloned().unwrap_or_else(unasked))
         };
         let measurements = observation.sources.iter().flat_map(|source| match &source.ask {
-            Source::Function(call) => measurements(source, &answer(question(call, &BTreeMap::new()))),
+            Source::Function(call) => {
+                measurements(source, &answer(question(call, &BTreeMap::new())))
+            }
             Source::Executions(_)
             | Source::AppMetrics(_)
             | Source::Http(_)
@@ -134,7 +136,8 @@ impl<T: Transport> Convex<T> {
             Ok(values) => self.news(key, observation, values, &changes).await,
             Err(_) => BTreeMap::new(),
         };
-        let cursors = counted.into_iter().filter_map(|(source, told)| Some((source, told.ok()?.cursor?)));
+        let cursors =
+            counted.into_iter().filter_map(|(source, told)| Some((source, told.ok()?.cursor?)));
         let cursors = cursors.collect();
         let flags = variables.map(|variables| values_of(&observation.flags, &variables));
         Reading { flags, writes, push: changes.push, cursors, measurements, probes }
@@ -213,10 +216,9 @@ fn jobs_of(observation: &Observation) -> Vec<Job<'_>> {
         !observation.flags.is_empty() || observation.probes.iter().any(is_variable);
     let sources = observation.sources.iter().filter_map(|source| match &source.ask {
         Source::Function(call) => Some(question(call, &BTreeMap::new())),
-        Source::Executions(_)
-        | Source::AppMetrics(_)
-        | Source::Http(_)
-        | Source::Prometheus(_) => None,
+        Source::Executions(_) | Source::AppMetrics(_) | Source::Http(_) | Source::Prometheus(_) => {
+            None
+        }
     });
     let counted = observation.sources.iter().filter(|source| source.ask.calls().is_some());
     let probes = observation.probes.iter().filter_map(|probe| match &probe.kind {
@@ -241,9 +243,8 @@ fn measurements(source: &SourceQuery, answer: &Answer) -> Vec<Measurement> {
         Err(reason) => Measured::Failed(reason.clone()),
     };
     let metrics = source.metrics.iter();
-    let each = metrics.map(|metric| {
-        Measurement::of(&metric.criterion, measured(&metric.pointer, metric.unit))
-    });
+    let each = metrics
+        .map(|metric| Measurement::of(&metric.criterion, measured(&metric.pointer, metric.unit)));
     each.collect()
 }
 

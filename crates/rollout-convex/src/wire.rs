@@ -369,7 +369,11 @@ pub(crate) fn decode_audit(response: &Response) -> Result<Vec<AuditEvent>, WireE
         let who = ["email", "name", "id"].iter().find_map(|name| text(name));
         let actor = who.map_or_else(|| kind.to_owned(), |who| format!("{kind} {who}"));
         let variable = item.metadata.get("variable_name").and_then(Json::as_str);
-        Some(AuditEvent { actor, variable: variable.map(str::to_owned), at: moment_of(item.create_time?)? })
+        Some(AuditEvent {
+            actor,
+            variable: variable.map(str::to_owned),
+            at: moment_of(item.create_time?)?,
+        })
     };
     Ok(body.items.into_iter().filter_map(event).collect())
 }
