@@ -38,6 +38,19 @@ power-cut N="30":
 fuzz SECONDS="600" *TARGETS="records plans decide bodies":
     for target in {{TARGETS}}; do mkdir -p fuzz/target/corpus/$target && cargo fuzz run --sanitizer none --fuzz-dir fuzz $target fuzz/target/corpus/$target fuzz/corpus/$target -- -max_total_time={{SECONDS}} -rss_limit_mb=4096 || exit 1; done
 
+# Convex's own command line and convex-test, unmodified, against the emulator and our adapter; every kind of source against the
+# real Prometheus. Installs what is missing (Node, Convex's packages, Prometheus), starts it on loopback, and stops it.
+conformance:
+    tests/conformance/setup
+    ROLLOUT_REQUIRE_ALL=1 cargo test -p rollout-e2e --test conformance
+    ROLLOUT_REQUIRE_ALL=1 cargo test -p rollout-convex --test providers
+
+# One table from one run: rolling five flags back against the guide's commands, connections, reaction to a breach.
+bench-convex:
+    tests/conformance/setup
+    cargo build --release -p rolloutd -p rolloutctl -p convex-emulator -p rollout-e2e
+    "${CARGO_TARGET_DIR:-target}/release/rollout-bench-convex"
+
 # Format, lints, rustdoc, licences and bans: what a change must pass besides its tests.
 lint: fmt-check clippy doc deny
 

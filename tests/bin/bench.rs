@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use convex_emulator::{Config, Emulator};
 use rollout_api::client::{Client, IdempotencyKey};
 use rollout_api::{RolloutSummary, StartRequest};
-use rollout_e2e::Daemon;
+use rollout_e2e::{Daemon, Row, table};
 use tempfile::TempDir;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
@@ -33,32 +33,6 @@ async fn main() -> Result<()> {
     print!("{}", table(&rows));
     println!("{}", surroundings(&parent)?);
     Ok(())
-}
-
-/// One line of the table.
-struct Row {
-    what: String,
-    figure: String,
-    goal: String,
-    verdict: String,
-}
-
-impl Row {
-    /// A figure that must not exceed its goal.
-    fn at_most(what: &str, figure: f64, goal: f64, unit: &str, detail: &str) -> Self {
-        let verdict = if figure <= goal { "met" } else { "NOT MET" };
-        Self {
-            what: what.to_owned(),
-            figure: format!("{figure:.2} {unit}{detail}"),
-            goal: format!("<= {goal} {unit}"),
-            verdict: verdict.to_owned(),
-        }
-    }
-
-    /// A figure that is only reported.
-    fn only(what: &str, figure: String) -> Self {
-        Self { what: what.to_owned(), figure, goal: "-".to_owned(), verdict: "-".to_owned() }
-    }
 }
 
 /// Runs `bench_engine` and takes its rows.
@@ -278,24 +252,6 @@ fn plan(number: usize) -> String {
 
 fn is_baking(rollout: &RolloutSummary) -> bool {
     rollout.phase.as_ref().is_some_and(|phase| phase.stage == "baking") && rollout.holds.is_empty()
-}
-
-fn table(rows: &[Row]) -> String {
-    let head = Row {
-        what: "what".to_owned(),
-        figure: "figure".to_owned(),
-        goal: "goal".to_owned(),
-        verdict: "verdict".to_owned(),
-    };
-    let all = || std::iter::once(&head).chain(rows);
-    let width = |field: fn(&Row) -> &str| all().map(|row| field(row).len()).max().unwrap_or(0);
-    let (what, figure, goal) =
-        (width(|row| &row.what), width(|row| &row.figure), width(|row| &row.goal));
-    let line = |row: &Row| {
-        let Row { what: name, figure: found, goal: wanted, verdict } = row;
-        format!("{name:<what$}  {found:<figure$}  {wanted:<goal$}  {verdict}\n")
-    };
-    all().map(line).collect()
 }
 
 /// What the figures depend on: the disk and the processors.

@@ -1,6 +1,7 @@
 //! Backup and restore of a running daemon in the middle of a bake window, and what both refuse.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use jiff::SignedDuration;
@@ -102,7 +103,7 @@ async fn what_is_not_meant_is_refused_and_changes_nothing() {
     world.kill().await;
 
     let occupied = world.rolloutd(&["restore", "--config", &config, "--from", &file]).await;
-    assert!(occupied.expect_code(3).stderr.contains("--replace"));
+    assert!(occupied.expect_code(2).stderr.contains("--replace"));
     let mut bytes = fs::read(&file).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
@@ -132,6 +133,29 @@ async fn what_is_not_meant_is_refused_and_changes_nothing() {
     assert_eq!(world.client().get(&run.id).await.unwrap().summary.id, run.id);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_but_a_plain_file_is_written_over() {
+    let world = World::start(PROGRAMS, Setting::default()).await;
+    let (config, file) = (config(&world), world.dir().join("a.backup").display().to_string());
+    world.rolloutd(&["backup", "--config", &config, "--to", &file]).await.expect_code(0);
+    let (dir, link) = (world.dir().display().to_string(), world.dir().join("link"));
+    symlink(&file, &link).unwrap();
+    let socket = world.socket().display().to_string();
+    let link = link.display().to_string();
+    for (what, words) in [
+        ("/dev/null", "is a device"),
+        (&dir, "is a directory; name a file in it"),
+        (&link, "is a symbolic link"),
+        (&socket, "is no plain file"),
+    ] {
+        let refused =
+            world.rolloutd(&["backup", "--config", &config, "--to", what, "--force"]).await;
+        let refused = refused.expect_code(2);
+        assert!(refused.stderr.contains(words), "{what}: {}", refused.stderr);
+    }
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+}
+
 /// An empty directory, as a missing mount leaves it, must never take the place of a good backup.
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_not_backed_up_over_something() {
@@ -149,11 +173,50 @@ async fn nothing_is_not_backed_up_over_something() {
         if is_there {
             fs::create_dir(&store).unwrap();
         }
-        let refused = world.rolloutd(&backup).await.expect_code(9);
-        assert!(refused.stderr.contains("there is no store in"), "{}", refused.stderr);
+        let verify = ["verify", "--config", &config];
+        for nothing in [&backup[..], &verify[..]] {
+            let refused = world.rolloutd(nothing).await.expect_code(2);
+            assert!(refused.stderr.contains("there is no store in"), "{}", refused.stderr);
+        }
         assert_eq!(fs::read(&file).unwrap(), good, "the good backup was replaced");
         assert!(!store.join("db").exists(), "a store was created");
     }
+}
+
+/// A rollout that was aborted and has an open incident is not called live, and a new store is called new.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_ended_is_called_ended_and_what_is_new_is_called_new() {
+    let mut world = World::start(PROGRAMS, Setting::default()).await;
+    let (config, store) = (config(&world), world.state_dir().join("store"));
+    assert!(world.daemon().messages().contains("there was no store there"), "at the start");
+    let list = world.ctl(&["list"]).await.expect_code(0);
+    assert!(list.stderr.contains("The store is new: there was none"), "{}", list.stderr);
+    let mut run = world.begin(&plan("aborted", &PHASES)).await;
+    let list = world.ctl(&["list"]).await.expect_code(0);
+    assert!(!list.stderr.contains("The store is new"), "{}", list.stderr);
+    run.until("bake_started").await;
+    world.ctl(&["abort", &run.id, "--reason", "not today"]).await.expect_code(0);
+    run.until("rollout_aborted").await;
+
+    let file = world.dir().join("a.backup").display().to_string();
+    world.rolloutd(&["backup", "--config", &config, "--to", &file]).await.expect_code(0);
+    let verify = ["verify", "--config", &config];
+    let online = world.rolloutd(&verify).await.expect_code(0);
+    world.kill().await;
+    let offline = world.rolloutd(&verify).await.expect_code(0);
+    let of_file = world.rolloutd(&["verify", "--backup", &file]).await.expect_code(0);
+    for verified in [online, offline, of_file] {
+        assert!(verified.stdout.contains("ended, incident open  sound"), "{}", verified.stdout);
+    }
+    fs::remove_dir_all(&store).unwrap();
+    let restore = ["restore", "--config", &config, "--from", &file];
+    let restored = world.rolloutd(&restore).await.expect_code(0);
+    assert!(restored.stdout.contains("no rollout was live then"), "{}", restored.stdout);
+    assert!(restored.stdout.contains("ended then, incident"), "{}", restored.stdout);
+    assert!(!restored.stdout.contains("before-restore"), "{}", restored.stdout);
+    assert!(!world.state_dir().join("store.before-restore-1").exists());
+    world.restart().await;
+    assert_eq!(world.daemon().messages().matches("there was no store there").count(), 1);
 }
 
 /// Everything of `before` is the beginning of `after`.

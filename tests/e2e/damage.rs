@@ -2,13 +2,15 @@
 //!
 //! Hundreds of cases against the store alone are in `rollout-engine/tests/damage.rs`; here is what a person sees.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use rollout_api::client::ClientError;
 use rollout_api::{OrderRequest, OrderVerb};
-use rollout_e2e::{Daemon, GATED, SMALLEST, Setting, Stillborn, World};
+use rollout_e2e::{Daemon, GATED, SMALLEST, Setting, Stillborn, Tool, World, has_all};
 use serde_json::json;
 
 use crate::PROGRAMS;
@@ -63,8 +65,11 @@ async fn a_damaged_store_is_refused_by_name_and_the_rest_can_be_served() {
 async fn assert_refused(world: &World, stillborn: &Stillborn, at: usize) {
     let Stillborn { status, said } = stillborn;
     assert_eq!(status.code(), Some(3), "byte {at}: {said}");
+    let database = world.state_dir().join("store/db");
+    let before = fs::read(&database).unwrap();
     let verified = world.rolloutd(&["verify", "--config", &config(world)]).await;
     let verified = verified.expect_code(3);
+    assert!(fs::read(&database).unwrap() == before, "byte {at}: verify changed the database");
     if said.contains("cannot be opened, so --quarantine cannot help") {
         assert!(verified.stderr.contains("rolloutd restore --from"), "{}", verified.stderr);
         return;
@@ -145,6 +150,57 @@ async fn a_database_that_does_not_open_needs_a_backup() {
     world.client().get(&run.id).await.unwrap();
     let unknown = world.client().get("r9").await.unwrap_err();
     assert!(matches!(unknown, ClientError::Problem(problem) if problem.code == "RO0302"));
+}
+
+/// Verify reads a copy. Without room for one it says so, leaves nothing behind, and can be told to read the files themselves.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_room_for_a_copy_verify_says_so_and_reads_in_place_when_told() {
+    if !has_all("a disk without room for a copy", &[Tool::Root, Tool::Mount]) {
+        return;
+    }
+    let mut world = World::without_daemon(PROGRAMS, Setting::default()).await;
+    let disk = Disk::mount(world.state_dir());
+    world.restart().await;
+    world.begin(GATED).await.until("baseline_passed").await;
+    world.kill().await;
+    let (config, store) = (config(&world), world.state_dir().join("store"));
+    // A few days of work take less than the segment of 2 MiB that sled needs to open anything; a year's take more.
+    fs::write(store.join("snap.old"), vec![7; 6 << 20]).unwrap();
+    disk.fill_but(4 << 20);
+    let verify = ["verify", "--config", &config];
+    let refused = world.rolloutd(&verify).await.expect_code(1);
+    assert!(refused.stderr.contains("--in-place"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("No space left on device"), "{}", refused.stderr);
+    assert!(!store.join("examined").exists());
+    let in_place = world.rolloutd(&[&verify[..], &["--in-place"]].concat()).await.expect_code(0);
+    assert!(in_place.stdout.contains(": all sound\n"), "{}", in_place.stdout);
+    drop(disk);
+}
+
+/// A small file system in memory.
+struct Disk(PathBuf);
+
+impl Disk {
+    fn mount(place: PathBuf) -> Self {
+        let args = ["-t", "tmpfs", "-o", "size=24m", "tmpfs"];
+        let mounted = Command::new("mount").args(args).arg(&place).status();
+        assert!(mounted.unwrap().success(), "mount");
+        Self(place)
+    }
+
+    /// Leaves so many bytes free.
+    fn fill_but(&self, free: u64) {
+        let mut file = File::create(self.0.join("filler")).unwrap();
+        while file.write_all(&[7; 4_096]).is_ok() {}
+        let full = file.metadata().unwrap().len();
+        file.set_len(full - free).unwrap();
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        drop(Command::new("umount").arg("-l").arg(&self.0).status());
+    }
 }
 
 fn order(reason: &str) -> OrderRequest {

@@ -3,13 +3,16 @@
 #![expect(clippy::unwrap_used, reason = "all of this is a test; a panic is how it fails")]
 
 mod backup;
+mod backup_dark;
 mod bad_input;
 mod breach;
 mod cli;
 mod credentials;
 mod damage;
 mod demo;
+mod doctor;
 mod faults;
+mod init;
 mod kill_and_resume;
 mod outage;
 mod stopped;

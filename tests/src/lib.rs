@@ -9,17 +9,23 @@
 
 mod ctl;
 mod daemon;
+mod emulator;
+mod figures;
 mod plans;
 pub mod power_cut;
 mod run;
 mod shim;
 mod tool;
+mod workshop;
 mod world;
 
 pub use ctl::Finished;
 pub use daemon::{Daemon, Stillborn};
+pub use emulator::EmulatorProcess;
+pub use figures::{Row, table};
 pub use plans::{GATED, PhaseSpec, SMALLEST, plan};
 pub use run::{Run, moment_of, settled_rows, text_of, verdict_of};
 pub use shim::{Call, Counts, DiskError, Faults, Moment};
 pub use tool::{Tool, everything_is_required, has_all, say};
+pub use workshop::{Workshop, finish};
 pub use world::{Programs, Setting, World};

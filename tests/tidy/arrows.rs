@@ -44,7 +44,8 @@ const TABLE: [Arrows; 9] = [
         from: "rollout-e2e",
         to: &["rolloutd", "rolloutctl", "rollout-api", "convex-emulator"],
         optional: &[],
-        tests: &[],
+        // Convex's command line and the adapter do the same to two deployments, and what those saw is compared.
+        tests: &["rollout-convex", "rollout-core"],
     },
 ];
 

@@ -12,7 +12,7 @@ pub enum Exit {
     Done = 0,
     /// Something broke.
     Failed = 1,
-    /// The command line makes no sense.
+    /// The command line makes no sense, or what it names is not there, or is there already.
     Usage = 2,
     /// The daemon refused, or the plan has errors.
     Refused = 3,

@@ -36,6 +36,10 @@ pub struct StoreStatus {
     /// RO0208: rollouts that were damaged on disk and set aside. Nobody drives or watches them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub quarantined: Vec<String>,
+    /// When this process began a new and empty store, because there was none; absent once there is a rollout in it. After an
+    /// installation that is as it should be, on a machine with rollouts a file system is not mounted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begun_at: Option<String>,
 }
 
 /// How the store does, in one word.
@@ -51,16 +55,20 @@ pub enum StoreWord {
 }
 
 impl StoreStatus {
-    /// One calm line for people where the store is not `ok`, or rollouts were set aside.
+    /// What people should know, in calm lines: the store is not `ok`, or new, or rollouts were set aside.
     pub fn notice(&self) -> Option<String> {
+        let begun = self.begun_at.as_ref().map(|at| {
+            format!(
+                "The store is new: there was none when rolloutd was started, at {at}. If rollouts were running here, the \
+                 file system of the state directory may not be mounted, and nobody watches their flags"
+            )
+        });
         let aside = (!self.quarantined.is_empty()).then(|| {
             let ids = self.quarantined.join(", ");
             format!("Quarantined, so nobody watches their flags: {ids} (RO0208)")
         });
-        match (self.trouble(), aside) {
-            (Some(trouble), Some(aside)) => Some(format!("{trouble}\n{aside}")),
-            (trouble, aside) => trouble.or(aside),
-        }
+        let lines: Vec<String> = [self.trouble(), begun, aside].into_iter().flatten().collect();
+        (!lines.is_empty()).then(|| lines.join("\n"))
     }
 
     fn trouble(&self) -> Option<String> {
@@ -97,6 +105,7 @@ mod tests {
             why: None,
             unrecorded: vec![],
             quarantined: vec![],
+            begun_at: None,
         };
         assert_eq!(serde_json::to_string(&well).unwrap(), r#"{"state":"ok"}"#);
         assert_eq!(well.notice(), None);
@@ -106,8 +115,13 @@ mod tests {
             why: Some("sync the journal: Input/output error".into()),
             unrecorded: vec!["r1".into()],
             quarantined: vec![],
+            begun_at: None,
         };
         let notice = failing.notice().unwrap();
         assert!(notice.contains("since 2026-11-22T06:00:00Z") && notice.ends_with("so far: r1"));
+        let new = StoreStatus { begun_at: Some("2026-11-22T06:00:00Z".into()), ..well };
+        assert!(new.notice().unwrap().starts_with("The store is new: there was none when"));
+        let aside = StoreStatus { quarantined: vec!["r2".into()], ..new };
+        assert_eq!(aside.notice().unwrap().lines().count(), 2);
     }
 }

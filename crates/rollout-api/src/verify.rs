@@ -26,7 +26,7 @@ pub struct VerifiedRollout {
     pub id: String,
     /// Number of entries; 0 where that cannot be read.
     pub entries: u64,
-    /// `live`, `ended`, or `unknown`.
+    /// `live`, `ended`, `unknown`; `ended, incident open` or `ended, flags watched` while something is left to do.
     pub state: String,
     /// The first entry that cannot be relied on, 0 for the rollout's head; `None` = all are sound.
     pub first_bad: Option<u64>,

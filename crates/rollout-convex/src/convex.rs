@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
 
 use rollout_core::{Effect, EffectKey, Fault, FaultClass, Outcome};
 use secrecy::{ExposeSecret, SecretString};
@@ -63,6 +64,13 @@ impl Convex<Http> {
         let mut convex = Self::over(checked.name, checked.key, transport);
         convex.warnings = checked.warnings;
         Ok(convex)
+    }
+
+    /// Takes the time that has passed from `elapsed` where spans are by a clock that is faster than time, as in a demonstration.
+    #[must_use]
+    pub fn in_time_of(mut self, elapsed: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
+        self.transport.set_own_elapsed(Box::new(elapsed));
+        self
     }
 
     /// The deployment's origin, without a slash at its end.

@@ -316,8 +316,14 @@ mod tests {
     #[test]
     fn equal_questions_are_asked_once() {
         let call = |args: &str| FunctionCall { path: "m:f".into(), args: args.into() };
-        let source =
-            |args: &str| SourceQuery { source: "s".into(), call: call(args), metrics: vec![] };
+        let source = |args: &str| {
+            SourceQuery::once(
+                "s",
+                call(args),
+                rollout_core::Span::at(jiff::Timestamp::UNIX_EPOCH),
+                vec![],
+            )
+        };
         let probe = |args: &str| {
             let kind = ProbeKind::Function {
                 call: call(args),
@@ -331,6 +337,7 @@ mod tests {
             sources: vec![source("{}"), source(r#"{"a":1,"b":2}"#)],
             probes: vec![probe("{ }"), probe(r#"{"b":2, "a":1}"#), probe(r#"{"id":"$id"}"#)],
             bindings: BTreeMap::from([("$id".into(), "j5".into())]),
+            ..Observation::default()
         };
         let jobs = jobs_of(&observation);
         let asked = jobs

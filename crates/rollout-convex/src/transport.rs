@@ -7,6 +7,7 @@
 //! TLS is rustls with ring and the roots of the operating system (`SSL_CERT_FILE` adds a private one).
 
 use std::error::Error as _;
+use std::fmt;
 use std::io;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
@@ -42,6 +43,11 @@ pub trait Transport: Send + Sync {
         BEGINNING.elapsed()
     }
 
+    /// The same by the clock that the spans of questions are by. Another one only where that clock is faster than time.
+    fn own_elapsed(&self) -> Duration {
+        self.elapsed()
+    }
+
     /// Waits that long. A simulator waits in its own time.
     fn wait(&self, span: Duration) -> impl Future<Output = ()> + Send {
         async move { drop(tokio::time::timeout(span, std::future::pending::<()>()).await) }
@@ -55,6 +61,16 @@ pub struct Http {
     origin: Url,
     timeout: Duration,
     pub(crate) deprecation: Deprecation,
+    own_elapsed: Option<OwnElapsed>,
+}
+
+/// Tells how much time has passed.
+struct OwnElapsed(Box<dyn Fn() -> Duration + Send + Sync>);
+
+impl fmt::Debug for OwnElapsed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OwnElapsed")
+    }
 }
 
 impl Http {
@@ -67,16 +83,26 @@ impl Http {
         let client = client(&target.origin, headers, target.timeout)
             .map_err(|cause| ConvexError::Client { name: name(), cause })?;
         let deprecation = Deprecation::new(name(), target.key.clone());
-        Ok(Self { client, origin: target.origin.clone(), timeout: target.timeout, deprecation })
+        let (origin, timeout) = (target.origin.clone(), target.timeout);
+        Ok(Self { client, origin, timeout, deprecation, own_elapsed: None })
     }
 
     /// The deployment's origin, without a slash at its end.
     pub(crate) fn url(&self) -> &str {
         self.origin.as_str().trim_end_matches('/')
     }
+
+    /// Takes the time that has passed from elsewhere.
+    pub(crate) fn set_own_elapsed(&mut self, elapsed: Box<dyn Fn() -> Duration + Send + Sync>) {
+        self.own_elapsed = Some(OwnElapsed(elapsed));
+    }
 }
 
 impl Transport for Http {
+    fn own_elapsed(&self) -> Duration {
+        self.own_elapsed.as_ref().map_or_else(|| self.elapsed(), |own| own.0())
+    }
+
     async fn send(&self, request: Request) -> Result<Response, TransportError> {
         let mut url = self.origin.clone();
         url.set_path(request.path);

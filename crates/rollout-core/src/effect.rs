@@ -70,7 +70,7 @@ pub enum WritePurpose {
 }
 
 /// What one reading asks for.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Observation {
     /// Flags to read, all from one snapshot.
     pub flags: Vec<FlagName>,
@@ -121,6 +121,26 @@ pub struct MetricQuery {
     pub unit: Unit,
     /// Beyond this the value is a breach. For what follows a stream: then it is worth a look at once.
     pub alert: Option<Bound>,
+}
+
+impl SourceQuery {
+    /// A source asked about a range of time, once, for the first time.
+    pub fn once(
+        source: impl Into<String>,
+        ask: impl Into<Source>,
+        span: Span,
+        metrics: Vec<MetricQuery>,
+    ) -> Self {
+        let (source, ask) = (source.into(), ask.into());
+        Self { source, ask, span, stay: SignedDuration::ZERO, cursor: None, metrics }
+    }
+}
+
+impl MetricQuery {
+    /// A value without an alert threshold.
+    pub fn of(criterion: impl Into<String>, pointer: impl Into<String>, unit: Unit) -> Self {
+        Self { criterion: criterion.into(), pointer: pointer.into(), unit, alert: None }
+    }
 }
 
 /// How an effect ended.

@@ -135,9 +135,7 @@ impl Source {
     pub fn answers_for_a_range(&self) -> bool {
         match self {
             Self::Function(call) => call.answers_for_a_range(),
-            Self::Http(get) => {
-                [HttpGet::FROM, HttpGet::TO].iter().all(|end| get.path.contains(end))
-            }
+            Self::Http(get) => get.answers_for_a_range(),
             Self::Prometheus(_) => true,
             Self::Executions(_) | Self::AppMetrics(_) => false,
         }
@@ -172,6 +170,13 @@ impl Source {
     }
 }
 
+impl Span {
+    /// The present as one moment, for sources that tell of nothing else.
+    pub fn at(now: Timestamp) -> Self {
+        Self { from: now, to: now, end: SpanEnd::Now }
+    }
+}
+
 impl From<FunctionCall> for Source {
     fn from(call: FunctionCall) -> Self {
         Self::Function(call)
@@ -179,8 +184,14 @@ impl From<FunctionCall> for Source {
 }
 
 impl HttpGet {
-    /// What stands in a path for the start of the range of time.
-    pub const FROM: &str = "$from";
-    /// What stands for its end.
-    pub const TO: &str = "$to";
+    /// True when the path says which range of time is asked about: `$from` and `$to` are both in it, as whole names.
+    pub fn answers_for_a_range(&self) -> bool {
+        let names = |wanted: &str| {
+            self.path.split('$').skip(1).any(|part| {
+                let end = part.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+                part[..end.unwrap_or(part.len())] == *wanted
+            })
+        };
+        names("from") && names("to")
+    }
 }

@@ -390,7 +390,7 @@ impl Engine {
         reply: Reply<Obeyed>,
         now: Timestamp,
     ) -> Result<Option<Staged>, EngineError> {
-        let tends = restraint::tends(&order.command);
+        let tends = restraint::tends(order.command.verb());
         let decided = match self.find(id).await {
             Ok(_) if tends == Tends::On && self.condition.is_restrained() => {
                 Err(EngineError::OnReserve)

@@ -70,6 +70,8 @@ fn what_was_backed_up_comes_back_and_goes_on() {
 
     let place = dir.path().join("restored");
     restore(&place, &bytes, Existing::Keep).unwrap();
+    let beside = names(dir.path());
+    assert!(!beside.iter().any(|name| name.contains("before-restore")), "{beside:?}");
     let mut restored = open(&place);
     assert!(everything(&restored) == sound, "something is another one after the restore");
     assert!(restored.age().incarnation > age.incarnation, "openings are counted on");

@@ -134,6 +134,31 @@ fn stream(entries: &[(u64, &str)]) -> String {
 }
 
 #[test]
+fn what_everybody_should_know_is_in_both_outputs_of_status() {
+    for (format, notice) in [("text", Some("dark")), ("json", Some("dark")), ("json", None)] {
+        let place = Place::new();
+        let mut body: Value =
+            serde_json::from_str(detail(7, "running").rsplit_once("\r\n\r\n").unwrap().1).unwrap();
+        if let Some(notice) = notice {
+            body["notice"] = notice.into();
+        }
+        let answers =
+            vec![("GET /v1/rollouts/r1 ", answer("200 OK", "application/json", &body.to_string()))];
+        let asked = serve(place.socket(), answers);
+        let (exit, out, talk) = run(&place.socket(), &["status", "r1", "--output", format]);
+        asked.join().unwrap();
+        assert_eq!(exit, Exit::Done, "the exit code is about the rollout");
+        if format == "text" {
+            assert_eq!((out.lines().count(), talk.as_str()), (1, "dark\n"));
+            continue;
+        }
+        let status: Value = serde_json::from_str(&out).unwrap();
+        assert_eq!((status["id"].as_str(), status["notice"].as_str()), (Some("r1"), notice));
+        assert_eq!(talk, "");
+    }
+}
+
+#[test]
 fn help_is_data_and_nonsense_is_usage() {
     let place = Place::new();
     let (exit, out, talk) = run(&place.socket(), &["--help"]);

@@ -1,11 +1,11 @@
 //! Owns `rolloutd backup`: one file with everything that the store holds, made by the running daemon or from the directory.
 //!
 //! The file appears under its name only when it is complete, on disk, and was read again from its first byte to its last.
-//! Refuses to write over anything unless told to. Credentials are not in the store, so they are not in a backup.
+//! Refuses to write over a file unless told to, and over anything else. Credentials are not in the store, so they are not in a backup.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -42,11 +42,14 @@ pub(crate) async fn run(
 ) -> Result<String, Trouble> {
     let place = args.place.find(paint)?;
     let target = &args.to;
+    let part = part_of(target);
+    for place in [target, &part] {
+        must_be_replaceable(place)?;
+    }
     if target.exists() && !args.force {
         let words = format!("{} is there already; --force writes over it", target.display());
         return Err(Trouble::new(Exit::Usage, words));
     }
-    let part = part_of(target);
     let made = make(&place, &part, now).await;
     let finished = made.and_then(|()| finish(&part, target));
     let contents = match finished {
@@ -64,6 +67,32 @@ pub(crate) async fn run(
         contents.entries(),
         target.display()
     ))
+}
+
+/// Refuses a place where something lies that is no plain file. The finished file takes its place, whatever it is: a device, a
+/// socket or a link would be gone.
+fn must_be_replaceable(place: &Path) -> Result<(), Trouble> {
+    let kind = match fs::symlink_metadata(place) {
+        Ok(found) => found.file_type(),
+        Err(missing) if missing.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => {
+            let words = format!("failed to look at {}: {error}", place.display());
+            return Err(Trouble::new(Exit::Usage, words));
+        }
+    };
+    let words = match kind {
+        _ if kind.is_file() => return Ok(()),
+        _ if kind.is_dir() => "a directory; name a file in it",
+        _ if kind.is_symlink() => "a symbolic link; name the file itself",
+        _ if kind.is_block_device() || kind.is_char_device() => "a device",
+        _ if kind.is_fifo() => "a pipe",
+        _ => "no plain file",
+    };
+    let words = format!(
+        "{} is {words}; a backup is written to a file, and takes its place",
+        place.display()
+    );
+    Err(Trouble::new(Exit::Usage, words))
 }
 
 /// Writes the backup to `part`: from the daemon that runs, or from the directory.
@@ -92,7 +121,7 @@ async fn make(place: &Place, part: &Path, now: Timestamp) -> Result<(), Trouble>
     // An empty directory, or a mount that is missing: opening would create a store, and its backup would be empty.
     if !SledStore::is_in(&dir) {
         let words = format!("there is no store in {}, and no daemon answers", dir.display());
-        return Err(Trouble::new(Exit::Unreachable, words));
+        return Err(Trouble::new(Exit::Usage, words));
     }
     check_owner(&dir)?;
     let written = tokio::task::spawn_blocking(move || from_directory(&dir, &mut file, now)).await;

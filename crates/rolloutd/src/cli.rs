@@ -1,7 +1,7 @@
 //! Owns the command line of `rolloutd`, and how the process ends.
 //!
 //! Exit codes are those of `rolloutctl`: 0 done, 1 failed and worth another try, 2 the command line or the configuration
-//! makes no sense, 3 refused: the store needs a person first.
+//! makes no sense, or a file is there or is not, 3 refused: the store needs a person first, 9 nobody answers.
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
@@ -26,6 +26,12 @@ use crate::verify::VerifyArgs;
 use crate::wiring::Deployments;
 use crate::{backup, clock, demo, doctor, restore, serve, summary, verify};
 
+/// For the commands that look after the store; `docs/operating.md` says the same.
+const EXIT_CODES: &str = "\
+Exit codes: 0 done, and sound · 1 failed: the disk, or another process holds the store
+            2 command line, configuration, or a file or store that is there or is not · 3 damaged
+            9 a daemon holds the store and does not answer";
+
 /// Runs feature-flag rollouts: in order, watched, rolled back by themselves
 #[derive(Debug, Parser)]
 #[command(name = "rolloutd", version)]
@@ -39,10 +45,13 @@ enum Verb {
     /// Run the daemon in the foreground, as systemd does
     Serve(ServeArgs),
     /// Check every entry of every journal, through the running daemon or on the files
+    #[command(after_help = EXIT_CODES)]
     Verify(VerifyArgs),
     /// Write everything that the store holds to one file, while the daemon runs or not
+    #[command(after_help = EXIT_CODES)]
     Backup(BackupArgs),
     /// Put the store back to what a backup holds; the daemon must not run
+    #[command(after_help = EXIT_CODES)]
     Restore(RestoreArgs),
     /// Look at everything that rollouts stand on: configuration, disk, clock, deployments; says what to do
     Doctor(DoctorArgs),

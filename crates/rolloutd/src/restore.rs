@@ -10,8 +10,8 @@ use clap::Args;
 use jiff::Timestamp;
 use nix::unistd::Uid;
 use rollout_api::Exit;
-use rollout_engine::store::Standing;
 use rollout_engine::store::backup::{self, BackupError, Existing, HoldOrder, Restored, Then};
+use rollout_engine::store::{Standing, Surveyed, Unsettled};
 
 use crate::access::Peer;
 use crate::cli::Paint;
@@ -61,7 +61,7 @@ pub(crate) fn run(args: &RestoreArgs, now: Timestamp, paint: Paint) -> Result<St
             let words = format!(
                 "there is a store in {dir}; --replace moves it to `store.before-restore-N` beside it and restores"
             );
-            return Trouble::new(Exit::Refused, words);
+            return Trouble::new(Exit::Usage, words);
         }
         let words = format!("failed to restore {shown} into {dir} ({code}): {}", chain(&error));
         Trouble::new(exit_of(code), words)
@@ -94,14 +94,23 @@ fn told(restored: &Restored, then: &Then) -> String {
         contents.rollouts.len(),
         contents.entries()
     );
-    let live = contents.rollouts.iter().filter(|it| it.standing == Some(Standing::Live));
-    let live: Vec<_> = live.map(|it| it.rollout.to_string()).collect();
+    let is_live = |it: &&Surveyed| it.standing == Some(Standing::Live);
+    let ids = |which: fn(Option<Unsettled>) -> bool| {
+        let these = contents.rollouts.iter().filter(is_live).filter(|it| which(it.unsettled));
+        these.map(|it| it.rollout.to_string()).collect::<Vec<_>>()
+    };
+    let (live, ended) =
+        (ids(|unsettled| unsettled.is_none()), ids(|unsettled| unsettled.is_some()));
     if let Some(old) = moved_to {
         text.push_str(&format!("the store that was there is now {}\n", old.display()));
     }
     match live.is_empty() {
         true => text.push_str("no rollout was live then\n"),
         false => text.push_str(&format!("live then: {}, {}\n", live.join(", "), words(then))),
+    }
+    if !ended.is_empty() {
+        let ended = ended.join(", ");
+        text.push_str(&format!("ended then, incident or flags not settled: {ended}\n"));
     }
     text
 }

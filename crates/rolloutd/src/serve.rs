@@ -11,7 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rollout_api::Exit;
-use rollout_engine::store::{OnDamage, OpenOptions, OpenReport, SledSource, SledStore, StoreError};
+use rollout_engine::store::{
+    OnDamage, OpenOptions, OpenReport, Origin, SledSource, SledStore, StoreError,
+};
 use rollout_engine::{Clock, Engine, EngineError, Handle};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -122,7 +124,7 @@ impl Daemon {
         Self::start_over(config, OnDamage::Refuse, clock).await
     }
 
-    /// As [`Daemon::start`], and says what is to be done about a damaged store.
+    /// As `Daemon::start`, and says what is to be done about a damaged store.
     ///
     /// # Errors
     ///
@@ -136,7 +138,8 @@ impl Daemon {
         let deployments = Arc::new(Deployments::new(&config.deployments));
         let options = OpenOptions { damage, ..OpenOptions::default() };
         let source = SledSource::new(&config.store_dir(), options);
-        let store = open(config.store_dir(), source.clone()).await?;
+        let (store, origin) = open(config.store_dir(), source.clone()).await?;
+        let begun_at = (origin == Origin::Created).then(|| clock.now());
         // Setting aside is for this start alone, with a person at hand.
         let source = source.refusing_damage();
         // Before the engine performs anything: with a socket that cannot be had, nothing should have happened.
@@ -156,6 +159,7 @@ impl Daemon {
             deployments,
             operators: config.operators,
             started_at: clock.now(),
+            begun_at,
             clock,
             socket: config.socket.clone(),
             stopping: stopping.subscribe(),
@@ -167,7 +171,7 @@ impl Daemon {
         Ok(Self {
             engine: tokio::spawn(engine.run()),
             server: tokio::spawn(server.into_future()),
-            tending: tokio::spawn(systemd::tend(handle.clone(), stopping.subscribe())),
+            tending: tokio::spawn(systemd::tend(handle.clone(), origin, stopping.subscribe())),
             handle,
             stopping,
             _place: place,
@@ -257,20 +261,27 @@ impl ServeError {
     }
 }
 
-async fn open(dir: PathBuf, source: SledSource) -> Result<SledStore, ServeError> {
+async fn open(dir: PathBuf, source: SledSource) -> Result<(SledStore, Origin), ServeError> {
     let opened = tokio::task::spawn_blocking(move || source.open_now());
     let opened = opened.await.map_err(|source| ServeError::Panicked { source })?;
     let (store, report) =
         opened.map_err(|source| ServeError::Store { dir: dir.clone(), source })?;
     announce(&dir, &report);
-    Ok(store)
+    Ok((store, report.origin))
 }
 
 fn announce(dir: &Path, report: &OpenReport) {
     let OpenReport { origin, commits, live, ended, .. } = report;
     info!(dir = %dir.display(), ?origin, commits, live, ended, "opened the store");
+    if *origin == Origin::Created {
+        warn!(
+            dir = %dir.display(),
+            "there was no store there, so a new and empty one was begun. If rollouts were running, stop rolloutd now and look \
+             whether the file system of the state directory is mounted: nobody watches their flags"
+        );
+    }
     for repair in &report.repairs {
-        warn!(?repair, "the store was put right");
+        warn!("the store was put right: {repair}");
     }
     for aside in &report.quarantined {
         warn!(rollout = %aside.rollout, code = "RO0208", place = aside.place, "quarantined, so nobody watches its flags: {}", aside.why);

@@ -5,7 +5,8 @@
 
 use std::time::Duration;
 
-use rollout_engine::{Handle, StoreState};
+use rollout_engine::store::Origin;
+use rollout_engine::{EngineStatus, Handle, StoreState};
 use sd_notify::NotifyState;
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
@@ -27,7 +28,7 @@ pub(crate) fn stopping() {
 }
 
 /// Feeds the watchdog while the driver turns, and keeps the status line, until `stopping` says so.
-pub(crate) async fn tend(handle: Handle, mut stopping: watch::Receiver<bool>) {
+pub(crate) async fn tend(handle: Handle, store: Origin, mut stopping: watch::Receiver<bool>) {
     if std::env::var_os("NOTIFY_SOCKET").is_none() {
         return;
     }
@@ -47,7 +48,8 @@ pub(crate) async fn tend(handle: Handle, mut stopping: watch::Receiver<bool>) {
         }
         fed_at = Some(turns);
         tell(&[NotifyState::Watchdog]);
-        if let Ok(Some(line)) = tokio::time::timeout(STATUS_MAX, status_line(&handle)).await {
+        if let Ok(Some(line)) = tokio::time::timeout(STATUS_MAX, status_line(&handle, store)).await
+        {
             tell(&[NotifyState::Status(&line)]);
         }
     }
@@ -58,9 +60,14 @@ fn feed_every(limit: Duration) -> Duration {
     (limit / 3).clamp(Duration::from_secs(6), TEND_EVERY)
 }
 
-async fn status_line(handle: &Handle) -> Option<String> {
+async fn status_line(handle: &Handle, store: Origin) -> Option<String> {
     let status = handle.status().await.ok()?;
-    Some(words(status.live, status.held, status.store.state))
+    let EngineStatus { live, held, ended, .. } = status;
+    let line = words(live, held, status.store.state);
+    Some(match (store, live + ended) {
+        (Origin::Created, 0) => format!("{line}; the store is new and empty"),
+        (Origin::Created | Origin::Reopened, _) => line,
+    })
 }
 
 fn words(live: usize, held: usize, store: StoreState) -> String {

@@ -1,6 +1,7 @@
 //! Owns `rolloutd verify`: every entry of every journal checked, by the daemon that holds the store or on the files.
 //!
-//! Changes no row; sled cuts its file off behind a place it cannot read, as at every opening. Ends with 0 when all is sound and with 3 when something is not; standard output is the table.
+//! Changes nothing: without a daemon it reads a copy of the files, which is gone again when it ends. Ends with 0 when all is
+//! sound and with 3 when something is not; standard output is the table.
 
 use std::fs::File;
 use std::io::BufReader;
@@ -9,7 +10,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use rollout_api::client::{Client, ClientError};
 use rollout_api::{Exit, QuarantinedView, VerifiedRollout, VerifyReport};
-use rollout_engine::store::{SledStore, Standing, StoreError, Survey, Surveyed, backup};
+use rollout_engine::store::{SledStore, Standing, StoreError, Survey, Surveyed, Unsettled, backup};
 
 use crate::cli::Paint;
 use crate::place::{Place, PlaceArgs, Trouble, check_owner, exit_of};
@@ -23,20 +24,24 @@ pub(crate) struct VerifyArgs {
     /// Verify a backup instead of the store
     #[arg(long, value_name = "FILE", conflicts_with_all = ["config", "state_dir"])]
     backup: Option<PathBuf>,
+    /// Without a daemon: read the files themselves, not a copy of them. For when there is no room for a copy. Where the
+    /// database is damaged, opening it cuts off what lies behind the first bad place: copy the state directory elsewhere first
+    #[arg(long, conflicts_with = "backup")]
+    in_place: bool,
 }
 
 /// Verifies; the page for standard output and how to end.
 pub(crate) async fn run(args: &VerifyArgs, paint: Paint) -> Result<(String, Exit), Trouble> {
     let report = match &args.backup {
         Some(file) => of_backup(file)?,
-        None => of_store(&args.place.find(paint)?).await?,
+        None => of_store(&args.place.find(paint)?, args.in_place).await?,
     };
     let exit = if report.sound { Exit::Done } else { Exit::Refused };
     Ok((page(&report), exit))
 }
 
 /// The daemon first: it holds the store while it runs.
-async fn of_store(place: &Place) -> Result<VerifyReport, Trouble> {
+async fn of_store(place: &Place, in_place: bool) -> Result<VerifyReport, Trouble> {
     if let Some(socket) = &place.socket {
         match ask(socket).await {
             Ok(report) => return Ok(report),
@@ -53,9 +58,24 @@ async fn of_store(place: &Place) -> Result<VerifyReport, Trouble> {
     if store.exists() {
         check_owner(&store)?;
     }
-    let examined = tokio::task::spawn_blocking(move || SledStore::examine(&store)).await;
+    let examine = if in_place { SledStore::examine_in_place } else { SledStore::examine };
+    let examined = tokio::task::spawn_blocking(move || examine(&store)).await;
     let examined = examined.map_err(|panic| Trouble::new(Exit::Failed, chain(&panic)))?;
-    examined.map(|survey| report(&survey)).map_err(|error| trouble(place, &error))
+    examined.map(|survey| report(&survey)).map_err(|error| {
+        match error.is_disk_full() && !in_place {
+            true => without_room(place, &error),
+            false => trouble(place, &error),
+        }
+    })
+}
+
+/// There is no room for the copy that is read.
+fn without_room(place: &Place, error: &StoreError) -> Trouble {
+    let Trouble { exit, words } = trouble(place, error);
+    let advice = "\nThe files are read from a copy beside them, so that nothing is changed, and there is no room for one. Make \
+                  room, or copy the state directory to another disk and name that with --state-dir; --in-place reads the \
+                  files themselves, for which 4 MiB are enough, and opening a damaged database cuts off what lies behind the first bad place";
+    Trouble::new(exit, format!("{words}{advice}"))
 }
 
 async fn ask(socket: &Path) -> Result<VerifyReport, ClientError> {
@@ -68,7 +88,14 @@ pub(crate) fn trouble(place: &Place, error: &StoreError) -> Trouble {
     let words = format!("failed to open the store in {dir} ({code}): {}", chain(error));
     let advice = advice(error);
     match (error, &place.socket) {
-        (StoreError::Locked { .. }, Some(socket)) => Trouble::new(
+        (StoreError::Missing, None) => {
+            Trouble::new(Exit::Usage, format!("there is no store in {dir}"))
+        }
+        (StoreError::Missing, Some(socket)) => Trouble::new(
+            Exit::Usage,
+            format!("there is no store in {dir}, and nobody answers at {}", socket.display()),
+        ),
+        (StoreError::Locked { .. } | StoreError::Bereft { .. }, Some(socket)) => Trouble::new(
             Exit::Unreachable,
             format!("{words}, and nobody answers at {}", socket.display()),
         ),
@@ -120,11 +147,7 @@ pub(crate) fn report(survey: &Survey) -> VerifyReport {
         let finding = findings.of(surveyed.rollout);
         // A journal that lost its end may look live; the witness knows better.
         let standing = finding.and_then(|finding| finding.standing).or(surveyed.standing);
-        let state = match standing {
-            Some(Standing::Live) => "live",
-            Some(Standing::Ended) => "ended",
-            None => "unknown",
-        };
+        let state = state(standing, surveyed.unsettled);
         VerifiedRollout {
             id: surveyed.rollout.to_string(),
             entries: surveyed.entries,
@@ -145,6 +168,17 @@ pub(crate) fn report(survey: &Survey) -> VerifyReport {
         quarantined: quarantined.collect(),
         keys: survey.keys,
         problems: loss.chain(findings.rows.iter().cloned()).collect(),
+    }
+}
+
+/// How a rollout stands, in words.
+fn state(standing: Option<Standing>, unsettled: Option<Unsettled>) -> &'static str {
+    match (standing, unsettled) {
+        (Some(Standing::Live), None) => "live",
+        (Some(Standing::Live), Some(Unsettled::Incident)) => "ended, incident open",
+        (Some(Standing::Live), Some(Unsettled::Flags)) => "ended, flags watched",
+        (Some(Standing::Ended), _) => "ended",
+        (None, _) => "unknown",
     }
 }
 
@@ -202,7 +236,9 @@ mod tests {
             rollout: id(number),
             entries,
             standing: Some(Standing::Live),
+            unsettled: None,
         };
+        let aborted = Surveyed { unsettled: Some(Unsettled::Incident), ..surveyed(3, 40) };
         let finding = Finding {
             rollout: id(12),
             seq: 7,
@@ -215,16 +251,17 @@ mod tests {
             ..Findings::default()
         };
         let survey = Survey {
-            rollouts: vec![surveyed(1, 228), surveyed(12, 9)],
+            rollouts: vec![surveyed(1, 228), aborted, surveyed(12, 9)],
             keys: 2,
             findings,
             ..Survey::default()
         };
         let page = page(&report(&survey));
-        let expected = "ROLLOUT  ENTRIES  STATE  VERDICT\n\
-                        r1           228  live   sound\n\
-                        r12            9  live   DAMAGED from entry 7 on: the checksum does not fit the bytes at this place\n\
-                        2 rollouts, 237 entries, 2 idempotency keys: 1 of 2 rollouts damaged\n\
+        let expected = "ROLLOUT  ENTRIES  STATE                 VERDICT\n\
+                        r1           228  live                  sound\n\
+                        r3            40  ended, incident open  sound\n\
+                        r12            9  live                  DAMAGED from entry 7 on: the checksum does not fit the bytes at this place\n\
+                        3 rollouts, 277 entries, 2 idempotency keys: 1 of 3 rollouts damaged\n\
                         also: the store went back in time, it ends at commit 3 although commit 4 was acknowledged\n";
         assert_eq!(page, expected);
     }

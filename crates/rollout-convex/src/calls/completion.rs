@@ -235,7 +235,7 @@ mod tests {
 
     fn decoded(entries: Json) -> Answer {
         let body = json!({ "entries": entries, "newCursor": 1_795_334_137_371.424_3 }).to_string();
-        decode(&Response { status: 200, body: body.into_bytes() }).unwrap()
+        decode(&Response { status: 200, body: body.into_bytes(), date: None }).unwrap()
     }
 
     fn one(entry: Json) -> Completion {
@@ -317,7 +317,7 @@ mod tests {
         assert_eq!(Cursor::read(&cursor.text()), Some(cursor));
         assert_eq!(Cursor::START.text(), "0");
         assert!(["", "x", "NaN", "inf"].into_iter().all(|text| Cursor::read(text).is_none()));
-        let garbled = Response { status: 200, body: b"{\"entries\":[]}".to_vec() };
+        let garbled = Response { status: 200, body: b"{\"entries\":[]}".to_vec(), date: None };
         assert!(decode(&garbled).is_err());
     }
 }

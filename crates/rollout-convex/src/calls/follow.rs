@@ -13,7 +13,8 @@ use rollout_core::{Calls, Span};
 use tokio::sync::watch;
 
 use super::completion::{self, Answer};
-use super::tail::{Cause, News, Tail};
+use super::news::News;
+use super::tail::{Cause, Moment, Tail};
 use super::told::{Lack, Told};
 use crate::convex::Convex;
 use crate::error::CallError;
@@ -126,19 +127,19 @@ impl<T: Transport> Convex<T> {
         let answered =
             async { while self.stream.tail().is_starting() && heard.changed().await.is_ok() {} };
         drop(select(pin!(answered), pin!(self.transport().wait(FIRST_ANSWER))).await);
-        self.stream.tail().tell(calls, span, self.transport().elapsed())
+        self.stream.tail().tell(calls, span, self.moment())
     }
 
     /// Sends one request and gives what came of it to the tail.
     async fn poll(&self) {
         let cursor = self.stream.tail().cursor_to_ask();
-        let sent = self.transport().elapsed();
+        let sent = self.moment();
         let answer = match self.send(None, &Call::StreamExecutions { cursor: cursor.text() }).await
         {
             Ok(response) => completion::decode(&response).map_err(CallError::from),
             Err(error) => Err(error),
         };
-        let received = self.transport().elapsed();
+        let received = self.moment();
         let news = match answer {
             Ok(answer) => {
                 self.stream.tail().answered(cursor, &self.without_key(answer), sent, received)
@@ -165,6 +166,10 @@ impl<T: Transport> Convex<T> {
                 None => return,
             }
         }
+    }
+
+    fn moment(&self) -> Moment {
+        Moment { passed: self.transport().elapsed(), own: self.transport().own_elapsed() }
     }
 
     fn without_key(&self, mut answer: Answer) -> Answer {

@@ -4,7 +4,11 @@
 //! a loss makes counts unknown, too few calls show nothing, silence is never a pass.
 
 mod completion;
+mod figures;
 mod follow;
+mod metrics;
+mod minutes;
+mod news;
 mod samples;
 mod seen;
 mod skew;

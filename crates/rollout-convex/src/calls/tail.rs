@@ -8,17 +8,17 @@
 //! An execution counts when it ran after the start of the span (the flip is exact), and ended within the time that is looked
 //! back: a call of ten minutes that fails is news when it fails.
 
-use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use rollout_core::{Basis, Calls, Extent, Span, SpanEnd};
 
-use super::completion::{Answer, Completion, Cursor, Ended};
+use super::completion::{Answer, Completion, Cursor};
+use super::news::{Interests, News, Recent};
 use super::samples::{Filter, Samples, Tallies, When};
 use super::seen::{Seen, Sight, Start};
 use super::skew::Skew;
-use super::told::{Document, Lack, Latencies, Told, nearest_rank};
+use super::told::{Document, Lack, Told};
 use crate::wire::LONG_POLL;
 
 /// What is known of one deployment's executions.
@@ -39,10 +39,19 @@ pub(crate) struct Tail {
     /// Our wall clock minus the time that really passed, as of the last question about now, in microseconds.
     wall: Option<i64>,
     asked_before: Option<i64>,
-    heard: Option<Duration>,
+    heard: Option<Moment>,
     /// When the newest execution ended, by the deployment's clock.
     newest: Option<i64>,
-    interests: Vec<Interest>,
+    interests: Interests,
+}
+
+/// One moment, twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Moment {
+    /// Time that really passed since some moment: requests and silence are measured by it.
+    pub(crate) passed: Duration,
+    /// The same by the clock that spans are by, which is faster in a demonstration.
+    pub(crate) own: Duration,
 }
 
 /// How the stream is followed.
@@ -67,33 +76,6 @@ pub(crate) enum Cause {
     Refused,
 }
 
-/// Whether there is news for somebody who asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum News {
-    /// An execution that was asked about failed, or was far slower than before.
-    Stirring,
-    /// Nothing that could not wait for the next question.
-    Calm,
-}
-
-/// A question that will be asked again, so that news for it are told at once.
-#[derive(Debug)]
-struct Interest {
-    calls: Calls,
-    filter: Filter,
-    ran_from: i64,
-    until: Duration,
-    /// From this latency on, in microseconds, a call is far slower than before.
-    slow_from: Option<u32>,
-}
-
-/// The identities of the newest executions.
-#[derive(Debug, Default)]
-struct Recent {
-    order: VecDeque<u64>,
-    set: BTreeSet<u64>,
-}
-
 impl Tail {
     /// Knows nothing yet.
     pub(crate) fn new() -> Self {
@@ -111,7 +93,7 @@ impl Tail {
             asked_before: None,
             heard: None,
             newest: None,
-            interests: Vec::new(),
+            interests: Interests::default(),
         }
     }
 
@@ -174,8 +156,8 @@ impl Tail {
         &mut self,
         asked: Cursor,
         answer: &Answer,
-        sent: Duration,
-        received: Duration,
+        sent: Moment,
+        received: Moment,
     ) -> News {
         let is_first = self.heard.is_none();
         let fresh: Vec<&Completion> =
@@ -183,25 +165,24 @@ impl Tail {
         let oldest_told = answer.completions.iter().map(|one| one.finished).min();
         let oldest_fresh = fresh.iter().map(|one| one.finished).min();
         if let Some(loss) = self.loss(asked, answer, fresh.len()) {
-            let start = oldest_told.map_or(Start::Ours(micros(sent)), Start::Theirs);
+            let start = oldest_told.map_or(Start::Ours(micros(sent.own)), Start::Theirs);
             let end = self.newest.unwrap_or(i64::MIN);
             self.seen.begin(self.readable_start(start, answer), end);
             self.say_loss(loss, answer.cursor, oldest_told, is_first);
         }
-        let is_news = !is_first && fresh.iter().any(|one| self.stirs(one));
+        let is_news = !is_first && fresh.iter().any(|one| self.interests.stirs(one));
         if asked == Cursor::START {
             self.longest = self.longest.max(answer.completions.len());
         }
-        let recent_max = RECENT_MAX.max(self.longest.saturating_mul(2));
         for one in &fresh {
-            self.recent.learn(one.identity, recent_max);
+            self.recent.learn(one.identity, self.longest);
             self.samples.push(one);
             self.newest = self.newest.max(Some(one.finished));
         }
         if let Some(newest) = fresh.iter().map(|one| one.finished).max() {
-            self.skew.learn(newest, micros(received), oldest_fresh.zip(self.asked_before));
+            self.skew.learn(newest, micros(received.own), oldest_fresh.zip(self.asked_before));
         }
-        self.asked_before = Some(micros(sent));
+        self.asked_before = Some(micros(sent.own));
         self.heard = Some(received);
         self.cursor = answer.cursor;
         self.phase = Phase::Live;
@@ -248,23 +229,14 @@ impl Tail {
         }
     }
 
-    fn stirs(&self, one: &Completion) -> bool {
-        self.interests.iter().any(|interest| {
-            let is_slow = interest.slow_from.is_some_and(|from| one.took >= Some(from));
-            one.executed >= interest.ran_from
-                && (one.ended == Ended::Failed || is_slow)
-                && interest.filter.takes(&one.name, &one.caller, one.standing)
-        })
-    }
-
     /// Tells of the calls in a span. [`Tail::want`] was called before.
     ///
     /// # Errors
     ///
     /// [`Lack::Failed`] while the stream does not answer; [`Lack::Missing`] for a time that it does not reach back to.
-    pub(crate) fn tell(&mut self, calls: &Calls, span: Span, now: Duration) -> Result<Told, Lack> {
-        let heard = self.standing_at(now)?;
-        let now_micros = micros(now);
+    pub(crate) fn tell(&mut self, calls: &Calls, span: Span, now: Moment) -> Result<Told, Lack> {
+        let heard = self.standing_at(now.passed)?;
+        let now_micros = micros(now.own);
         if span.end == SpanEnd::Now {
             self.wall = Some(span.to.as_microsecond().saturating_sub(now_micros));
         }
@@ -293,14 +265,17 @@ impl Tail {
             (Sight::Whole, _) => (Extent::Whole, looked_from),
         };
         let to = match &self.phase {
-            Phase::Failing { .. } => Timestamp::from_microsecond(wall + micros(heard)),
+            Phase::Failing { .. } => {
+                Timestamp::from_microsecond(wall.saturating_add(micros(heard.own)))
+            }
             Phase::Idle | Phase::Starting | Phase::Live => Ok(span.to),
         };
         let to = to.unwrap_or(span.to).min(span.to);
         let filter = Filter::of(calls);
         let tallies = self.samples.tallies(&filter, when);
         if span.end == SpanEnd::Now {
-            self.remember(calls, filter, when.ran_from, &tallies, now);
+            let until = self.wanted_until.unwrap_or(now.passed);
+            self.interests.remember(calls, filter, when.ran_from, &tallies, now.passed..until);
         }
         let basis = Basis { from: from.min(to), to, samples: Some(tallies.total.calls), extent };
         let cursor = Some(self.cursor.text());
@@ -308,7 +283,7 @@ impl Tail {
     }
 
     /// When the last answer came, if the stream can be relied on at `now`.
-    fn standing_at(&self, now: Duration) -> Result<Duration, Lack> {
+    fn standing_at(&self, now: Duration) -> Result<Moment, Lack> {
         let heard = match (&self.phase, self.heard) {
             (Phase::Failing { reason, cause: Cause::Refused, .. }, _)
             | (Phase::Failing { reason, .. }, None) => return Err(Lack::Failed(reason.clone())),
@@ -318,7 +293,7 @@ impl Tail {
             }
             (Phase::Live | Phase::Failing { .. }, Some(heard)) => heard,
         };
-        let silent = now.saturating_sub(heard);
+        let silent = now.saturating_sub(heard.passed);
         match &self.phase {
             Phase::Failing { reason, .. } if silent > LONG_POLL => {
                 Err(Lack::Failed(reason.clone()))
@@ -330,31 +305,6 @@ impl Tail {
                 )))
             }
             _ => Ok(heard),
-        }
-    }
-
-    /// Keeps a question, so that news for it are told.
-    fn remember(
-        &mut self,
-        calls: &Calls,
-        filter: Filter,
-        ran_from: i64,
-        tallies: &Tallies,
-        now: Duration,
-    ) {
-        self.interests.retain(|interest| interest.until > now && interest.calls != *calls);
-        let slow_from = match &tallies.total.latencies {
-            Latencies::Each(each) if each.len() >= SLOW_CALLS_MIN => {
-                let mut each = each.clone();
-                each.sort_unstable();
-                Some(nearest_rank(&each, 99).saturating_mul(SLOW_TIMES).max(SLOW_MIN))
-            }
-            Latencies::Each(_) | Latencies::Percentiles(_) | Latencies::Unknown(_) => None,
-        };
-        if self.interests.len() < INTERESTS_MAX {
-            let until = self.wanted_until.unwrap_or(now);
-            let calls = calls.clone();
-            self.interests.push(Interest { calls, filter, ran_from, until, slow_from });
         }
     }
 }
@@ -374,23 +324,6 @@ enum Loss {
     NothingShared,
 }
 
-impl Recent {
-    fn knows(&self, identity: u64) -> bool {
-        self.set.contains(&identity)
-    }
-
-    fn learn(&mut self, identity: u64, recent_max: usize) {
-        if self.set.insert(identity) {
-            self.order.push_back(identity);
-        }
-        if self.order.len() > recent_max
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.set.remove(&oldest);
-        }
-    }
-}
-
 fn told(tallies: Tallies, calls_min: u32, basis: Basis, cursor: Option<String>) -> Told {
     let mut document = Document::new(calls_min, basis.extent);
     document.total(tallies.total);
@@ -406,19 +339,9 @@ pub(crate) fn micros(span: Duration) -> i64 {
 /// From so many entries on, an answer may be cut short: a server keeps its newest 1000 (wire contract, section 7.2), or as
 /// many as it once told, if more. One that keeps fewer cannot be told from one that lost nothing.
 const BUFFER_NEAR: usize = 950;
-/// Identities that are kept, or twice the server's buffer where that is larger: so much an answer can repeat.
-const RECENT_MAX: usize = 4_000;
 /// Shortest time for which the stream is followed after a question: starting costs more than a minute of it.
 const STAY_MIN: Duration = Duration::from_secs(60);
 /// First pause after a failed request; doubles.
 const PAUSE_FIRST: Duration = Duration::from_secs(1);
 /// Longest pause between two failed requests.
 const PAUSE_MAX: Duration = Duration::from_secs(16);
-/// Most different questions whose news are told at once.
-const INTERESTS_MAX: usize = 64;
-/// With fewer calls, nothing is known to be slow.
-const SLOW_CALLS_MIN: usize = 100;
-/// So many times the 99th percentile is far slower than before.
-const SLOW_TIMES: u32 = 4;
-/// Nothing faster is slow, in microseconds.
-const SLOW_MIN: u32 = 1_000_000;

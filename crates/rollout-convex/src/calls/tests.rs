@@ -7,7 +7,8 @@ use proptest::prelude::*;
 use rollout_core::{Calls, Extent, Measured, Span, SpanEnd, Unit};
 
 use super::completion::{Answer, Completion, Cursor, Ended, Standing};
-use super::tail::{Cause, News, Tail};
+use super::news::News;
+use super::tail::{Cause, Moment, Tail};
 use super::told::{Lack, Told};
 
 const STAY: SignedDuration = SignedDuration::from_mins(10);
@@ -19,6 +20,10 @@ fn wall(secs: f64) -> Timestamp {
 
 fn elapsed(secs: f64) -> Duration {
     Duration::from_secs_f64(1_000.0 + secs)
+}
+
+fn moment(secs: f64) -> Moment {
+    Moment { passed: elapsed(secs), own: elapsed(secs) }
 }
 
 /// A deployment with a buffer, and a tail that follows it.
@@ -75,12 +80,12 @@ impl World {
         let cursor = newest
             .map_or(asked, |newest| Cursor::read(&(newest as f64 / 1e3).to_string()).unwrap());
         let answer = Answer { completions, unreadable: 0, cursor };
-        self.tail.answered(asked, &answer, elapsed(sent), elapsed(received))
+        self.tail.answered(asked, &answer, moment(sent), moment(received))
     }
 
     fn ask(&mut self, from: f64, to: f64) -> Result<Told, Lack> {
         let span = Span { from: wall(from), to: wall(to), end: SpanEnd::Now };
-        self.tail.tell(&calls(1), span, elapsed(to))
+        self.tail.tell(&calls(1), span, moment(to))
     }
 
     fn counted(&mut self, from: f64, to: f64) -> (u64, Extent) {
@@ -122,9 +127,9 @@ fn before_the_oldest_entry_nothing_was_seen() {
     assert!(matches!(told.measured("/calls", Unit::Count), Measured::Missing(_)));
     assert_eq!(told.measured("/errorRate", Unit::Percent), Measured::Number(0.0));
     let span = Span { from: wall(-200.0), to: wall(-100.0), end: SpanEnd::Past };
-    assert!(matches!(world.tail.tell(&calls(1), span, elapsed(1.0)), Err(Lack::Missing(_))));
+    assert!(matches!(world.tail.tell(&calls(1), span, moment(1.0)), Err(Lack::Missing(_))));
     let span = Span { from: wall(-40.2), to: wall(-20.0), end: SpanEnd::Past };
-    let past = world.tail.tell(&calls(1), span, elapsed(1.0)).unwrap();
+    let past = world.tail.tell(&calls(1), span, moment(1.0)).unwrap();
     assert_eq!((past.basis.extent, past.basis.samples), (Extent::Whole, Some(41)));
 }
 
@@ -218,7 +223,7 @@ fn a_cursor_that_goes_back_in_the_middle_is_a_loss() {
     world.runs(1.0, Ended::Well);
     let completions = world.buffer.clone();
     let answer = Answer { completions, unreadable: 0, cursor: Cursor::read("12.5").unwrap() };
-    world.tail.answered(asked, &answer, elapsed(0.1), elapsed(1.1));
+    world.tail.answered(asked, &answer, moment(0.1), moment(1.1));
     assert_eq!(world.counted(-10.2, 2.0), (21, Extent::Part));
     assert_eq!(world.counted(1.0, 2.0), (0, Extent::Whole));
 }
@@ -230,7 +235,7 @@ fn entries_that_cannot_be_read_are_a_loss() {
     world.poll(0.0, 0.1);
     let asked = world.tail.cursor_to_ask();
     let answer = Answer { completions: vec![], unreadable: 1, cursor: asked };
-    world.tail.answered(asked, &answer, elapsed(0.1), elapsed(1.1));
+    world.tail.answered(asked, &answer, moment(0.1), moment(1.1));
     assert_eq!(world.counted(-10.2, 2.0).1, Extent::Part);
     assert_eq!(world.counted(0.5, 2.0).1, Extent::Whole);
 }
@@ -282,7 +287,7 @@ fn a_wall_clock_that_is_set_does_not_move_what_was_seen() {
     assert_eq!(world.counted(-10.2, 2.0).0, 21);
     // Ours is set an hour ahead: the same moments have other names.
     let span = Span { from: wall(3_589.8), to: wall(3_602.0), end: SpanEnd::Now };
-    let told = world.tail.tell(&calls(1), span, elapsed(2.0)).unwrap();
+    let told = world.tail.tell(&calls(1), span, moment(2.0)).unwrap();
     assert!((19..=21).contains(&told.basis.samples.unwrap()), "{:?}", told.basis);
 }
 
@@ -327,14 +332,14 @@ fn only_what_was_asked_about_stirs() {
     world.poll(0.0, 0.1);
     let about = Calls { functions: vec!["messages:send".into()], ..calls(1) };
     let span = Span { from: wall(0.5), to: wall(1.0), end: SpanEnd::Now };
-    world.tail.tell(&about, span, elapsed(1.0)).unwrap();
+    world.tail.tell(&about, span, moment(1.0)).unwrap();
     let mut stirs = |change: &dyn Fn(&mut Completion)| {
         world.runs(2.0, Ended::Failed);
         change(world.buffer.last_mut().unwrap());
         let asked = world.tail.cursor_to_ask();
         let completions = world.buffer.split_off(world.buffer.len() - 1);
         let answer = Answer { completions, unreadable: 0, cursor: asked };
-        world.tail.answered(asked, &answer, elapsed(1.0), elapsed(2.0)) == News::Stirring
+        world.tail.answered(asked, &answer, moment(1.0), moment(2.0)) == News::Stirring
     };
     assert!(stirs(&|_| {}));
     assert!(!stirs(&|one| one.ended = Ended::Well));

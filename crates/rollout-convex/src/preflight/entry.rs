@@ -26,21 +26,18 @@ pub(super) fn reach(look: &Look, name: &str) -> Finding {
         let advice = "check the URL in rolloutd.toml, this machine's network, and whether the deployment is up";
         return Finding::fail(CHECK, found, advice);
     };
-    let mut words = vec![format!("answers in {}", millis(sighting.took))];
-    if let Ok(kind) = &look.kind {
-        let kind = kind.deployment_type.as_deref().unwrap_or(match kind.kind.as_str() {
-            "selfHosted" => "self-hosted",
-            other => other,
-        });
-        words.push(format!("{} deployment", clip(kind, WORD_BYTES_MAX)));
-    }
-    if let Ok(instance) = &look.name {
-        words.push(clip(instance, WORD_BYTES_MAX));
-    }
-    if let Ok(version) = &look.version {
-        words.push(format!("version {}", clip(version, WORD_BYTES_MAX)));
-    }
-    let found = words.join(", ");
+    let instance = look.name.as_deref().unwrap_or(name);
+    let kind = look.kind.as_ref().ok().map(|kind| {
+        let word = kind.deployment_type.as_deref().unwrap_or(&kind.kind);
+        if word == "selfHosted" { "self-hosted".to_owned() } else { clip(word, WORD_BYTES_MAX) }
+    });
+    // Builds without a version call themselves unknown.
+    let version = look.version.as_ref().ok().filter(|version| *version != "unknown");
+    let version = version.map(|version| format!("version {}", clip(version, WORD_BYTES_MAX)));
+    let about = kind.into_iter().chain(version).collect::<Vec<_>>().join(", ");
+    let about = if about.is_empty() { about } else { format!(" ({about})") };
+    let instance = clip(instance, WORD_BYTES_MAX);
+    let found = format!("{instance}{about} answers in {} ms", sighting.took.as_millis());
     match sighting.took > SLOW {
         false => Finding::well(CHECK, found),
         true => Finding::warn(
@@ -301,16 +298,12 @@ pub(super) fn unanswered(
     }
 }
 
-fn millis(took: Duration) -> String {
-    format!("{} ms", took.as_millis())
-}
-
 /// What is found about a deployment that does not answer.
 const AWAY: &str = "the deployment does not answer";
 /// What helps against everything that could not be asked.
 const ADVICE_AWAY: &str = "put right what is said above, then run this again";
 /// An answer that takes longer is worth a warning.
-const SLOW: Duration = Duration::from_secs(1);
+const SLOW: Duration = Duration::from_secs(2);
 /// Beyond this the clocks are worth a warning.
 const SKEW_WARN: SignedDuration = SignedDuration::from_secs(5);
 /// Beyond this the times in logs and sources no longer fit together.

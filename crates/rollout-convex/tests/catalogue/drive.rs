@@ -5,9 +5,10 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
+use jiff::Timestamp;
 use rollout_core::{
     Effect, Fault, FaultClass, Measured, MetricQuery, Observation, Outcome, Pace, SourceQuery,
-    Unit, WritePurpose,
+    Span, Unit, WritePurpose,
 };
 
 use crate::raw::{RawServer, Reply, http, variables};
@@ -108,14 +109,18 @@ async fn site(row: &Row, landing: Landing) -> (Site, rollout_convex::Convex) {
 
 async fn reading(row: &Row) -> (Option<Fault>, String) {
     let (site, convex) = site(row, Landing::Lost).await;
-    let metric =
-        MetricQuery { criterion: "rate".into(), pointer: "/rate".into(), unit: Unit::Percent };
-    let source = SourceQuery { source: "s".into(), call: call("m:f", "{}"), metrics: vec![metric] };
+    let metric = MetricQuery::of("rate", "/rate", Unit::Percent);
+    let source = SourceQuery::once(
+        "s",
+        call("m:f", "{}"),
+        Span::at(Timestamp::UNIX_EPOCH),
+        vec![metric],
+    );
     let observation = Observation {
         flags: vec![flag("A")],
         sources: vec![source],
         probes: vec![],
-        bindings: BTreeMap::new(),
+        ..Observation::default()
     };
     let outcome = convex.perform(key(1), &Effect::Observe(observation)).await;
     let Outcome::Observed(reading) = outcome else { panic!("{row:?}: {outcome:?}") };

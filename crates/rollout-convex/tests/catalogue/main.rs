@@ -7,6 +7,7 @@
 )]
 #![expect(clippy::wildcard_enum_match_arm, reason = "whatever is not expected fails the test")]
 
+mod cases;
 mod deprecation;
 mod drive;
 mod page;

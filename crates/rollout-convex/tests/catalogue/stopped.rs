@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use convex_emulator::{Fault, FaultKind, RunState, WriteOrigin};
+use jiff::Timestamp;
 use rollout_core::{
-    Effect, FaultClass, Measured, MetricQuery, Observation, Outcome, SourceQuery, Unit,
+    Effect, FaultClass, Measured, MetricQuery, Observation, Outcome, SourceQuery, Span, Unit,
     WritePurpose,
 };
 
@@ -16,15 +17,14 @@ fn restore() -> Effect {
 }
 
 fn health() -> Effect {
-    let metric =
-        MetricQuery { criterion: "rate".into(), pointer: "/errorRate".into(), unit: Unit::Percent };
+    let metric = MetricQuery::of("rate", "/errorRate", Unit::Percent);
     let call = call("monitoring/dashboard:getSystemHealth", "{}");
-    let source = SourceQuery { source: "health".into(), call, metrics: vec![metric] };
+    let source = SourceQuery::once("health", call, Span::at(Timestamp::UNIX_EPOCH), vec![metric]);
     Effect::Observe(Observation {
         flags: vec![flag("A")],
         sources: vec![source],
         probes: vec![],
-        bindings: BTreeMap::new(),
+        ..Observation::default()
     })
 }
 

@@ -41,7 +41,7 @@ async fn values(convex: &Convex) -> FlagValues {
         flags: vec![flag("A")],
         sources: vec![],
         probes: vec![],
-        bindings: BTreeMap::new(),
+        ..Observation::default()
     };
     match convex.perform(key(8), &Effect::Observe(look)).await {
         Outcome::Observed(reading) => reading.flags.unwrap(),

@@ -1,11 +1,11 @@
 //! Answers that are none: garbage, half answers, far too long ones, silence, redirects.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use rollout_core::{
-    Effect, FaultClass, Measured, MetricQuery, Observation, Outcome, SourceQuery, Unit,
+    Effect, FaultClass, Measured, MetricQuery, Observation, Outcome, SourceQuery, Span, Unit,
 };
 use tokio::net::TcpListener;
 
@@ -15,18 +15,18 @@ use crate::support::{adapter, call, fault, key, set};
 const KEY: &str = "otter|0123456789abcdef";
 
 fn health() -> Effect {
-    let metric =
-        MetricQuery { criterion: "rate".into(), pointer: "/rate".into(), unit: Unit::Percent };
-    let source = SourceQuery {
-        source: "health".into(),
-        call: call("m:health", "{}"),
-        metrics: vec![metric],
-    };
+    let metric = MetricQuery::of("rate", "/rate", Unit::Percent);
+    let source = SourceQuery::once(
+        "health",
+        call("m:health", "{}"),
+        Span::at(Timestamp::UNIX_EPOCH),
+        vec![metric],
+    );
     Effect::Observe(Observation {
         flags: vec![],
         sources: vec![source],
         probes: vec![],
-        bindings: BTreeMap::new(),
+        ..Observation::default()
     })
 }
 

@@ -41,6 +41,7 @@ async fn the_key_is_bound_and_the_id_can_be_polled() {
         sources: vec![],
         probes: vec![Probe { name: "smoke".into(), kind }],
         bindings: BTreeMap::from([("$id".into(), task)]),
+        ..Observation::default()
     });
     let Outcome::Observed(reading) = convex.perform(key(10), &poll).await else {
         panic!("no reading")

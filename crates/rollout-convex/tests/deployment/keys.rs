@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use convex_emulator::{Fault, FaultKind};
+use jiff::Timestamp;
 use rollout_convex::Operations;
 use rollout_core::{
-    Effect, Expectation, FaultClass, MetricQuery, Observation, Probe, ProbeKind, SourceQuery, Unit,
+    Effect, Expectation, FaultClass, MetricQuery, Observation, Probe, ProbeKind, SourceQuery, Span,
+    Unit,
 };
 use serde_json::json;
 
@@ -71,15 +73,14 @@ async fn echoing(key: String) -> RawServer {
 
 /// A reading of functions that throw, throw data, and answer.
 fn observe() -> Effect {
-    let metric = |pointer: &str| MetricQuery {
-        criterion: "c".into(),
-        pointer: pointer.into(),
-        unit: Unit::Text,
-    };
-    let source = |path: &str| SourceQuery {
-        source: path.into(),
-        call: call(path, "{}"),
-        metrics: ["", "/status", "/nope"].map(metric).into(),
+    let metric = |pointer: &str| MetricQuery::of("c", pointer, Unit::Text);
+    let source = |path: &str| {
+        SourceQuery::once(
+            path,
+            call(path, "{}"),
+            Span::at(Timestamp::UNIX_EPOCH),
+            ["", "/status", "/nope"].map(metric).into(),
+        )
     };
     let probe = ProbeKind::Function {
         call: call("m:ok", "{}"),
@@ -90,7 +91,7 @@ fn observe() -> Effect {
         flags: vec![flag("A")],
         sources: ["m:throws", "m:data", "m:ok"].map(source).into(),
         probes: vec![Probe { name: "p".into(), kind: probe }],
-        bindings: BTreeMap::new(),
+        ..Observation::default()
     })
 }
 

@@ -10,6 +10,7 @@ mod bytes;
 mod flags;
 mod invoke;
 mod keys;
+mod preflight;
 mod raw;
 mod readings;
 mod simulated;

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use convex_emulator::{Fault, FaultKind};
+use jiff::Timestamp;
 use rollout_convex::Convex;
 use rollout_core::{
     Effect, Expectation, FaultClass, FunctionCall, Measured, MetricQuery, Observation, Outcome,
-    Probe, ProbeKind, ProbeState, Reading, Scalar, SourceQuery, Unit,
+    Probe, ProbeKind, ProbeState, Reading, Scalar, SourceQuery, Span, Unit,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -20,12 +21,15 @@ const HEALTH: &str = "monitoring/dashboard:getSystemHealth";
 const ALERTS: &str = "monitoring/dashboard:checkAlerts";
 
 fn source(call: FunctionCall, metrics: &[(&str, Unit)]) -> SourceQuery {
-    let metric = |(pointer, unit): &(&str, Unit)| MetricQuery {
-        criterion: pointer.trim_start_matches('/').to_owned(),
-        pointer: (*pointer).to_owned(),
-        unit: *unit,
+    let metric = |(pointer, unit): &(&str, Unit)| {
+        MetricQuery::of(pointer.trim_start_matches('/').to_owned(), (*pointer).to_owned(), *unit)
     };
-    SourceQuery { source: call.path.clone(), metrics: metrics.iter().map(metric).collect(), call }
+    SourceQuery::once(
+        call.path.clone(),
+        call,
+        Span::at(Timestamp::UNIX_EPOCH),
+        metrics.iter().map(metric).collect(),
+    )
 }
 
 fn function_probe(name: &str, call: FunctionCall, pointer: &str, expect: Expectation) -> Probe {
@@ -37,7 +41,7 @@ fn observation(sources: Vec<SourceQuery>, probes: Vec<Probe>) -> Observation {
         flags: vec![flag("ENABLE_WORKFLOW"), flag("NOT_SET")],
         sources,
         probes,
-        bindings: BTreeMap::new(),
+        ..Observation::default()
     }
 }
 
@@ -219,12 +223,9 @@ async fn a_revoked_key_fails_every_part_with_the_same_advice() {
 async fn nothing_is_asked_for_nothing() {
     let (emulator, convex) = deployment("", &[]).await;
     let nothing =
-        Observation { flags: vec![], sources: vec![], probes: vec![], bindings: BTreeMap::new() };
+        Observation { flags: vec![], sources: vec![], probes: vec![], ..Observation::default() };
     let reading = read(&convex, nothing).await;
-    assert_eq!(
-        reading,
-        Reading { flags: Ok(BTreeMap::new()), measurements: vec![], probes: vec![] }
-    );
+    assert_eq!(reading, Reading::of(Ok(BTreeMap::new()), vec![], vec![]));
     assert_eq!(emulator.requests().len(), 0);
 }
 
@@ -255,7 +256,7 @@ async fn functions_are_asked_four_at_a_time() {
     let path = |number: usize| source(call(&format!("m:f{number}"), "{}"), &[("/x", Unit::Count)]);
     let sources = (0..8).map(path).collect();
     let observation =
-        Observation { flags: vec![], sources, probes: vec![], bindings: BTreeMap::new() };
+        Observation { flags: vec![], sources, probes: vec![], ..Observation::default() };
     let reading = read(&adapter(&url, "otter|0123456789abcdef"), observation).await;
     assert!(
         reading.measurements.iter().all(|one| one.measured == Measured::Number(1.0)),

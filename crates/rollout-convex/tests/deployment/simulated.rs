@@ -5,10 +5,11 @@ use std::sync::Mutex;
 
 use convex_emulator::delivery::{self, Delivery};
 use convex_emulator::{Deployment, DeploymentSettings, EmulatorClock, RunState, Scenario};
+use jiff::Timestamp;
 use rollout_convex::wire::{Method, Request, Response};
 use rollout_convex::{Convex, Transport, TransportError};
 use rollout_core::{
-    Effect, FaultClass, Measured, MetricQuery, Observation, Outcome, SourceQuery, Unit,
+    Effect, FaultClass, Measured, MetricQuery, Observation, Outcome, SourceQuery, Span, Unit,
 };
 
 use crate::support::{call, fault, flag, flags_set, key, set};
@@ -62,18 +63,15 @@ fn stopped(state: RunState) -> Convex<Simulated> {
 }
 
 fn health(paths: &[&str]) -> Effect {
-    let metric =
-        || MetricQuery { criterion: "status".into(), pointer: "/status".into(), unit: Unit::Text };
-    let source = |path: &&str| SourceQuery {
-        source: "s".into(),
-        call: call(path, "{}"),
-        metrics: vec![metric()],
+    let metric = || MetricQuery::of("status", "/status", Unit::Text);
+    let source = |path: &&str| {
+        SourceQuery::once("s", call(path, "{}"), Span::at(Timestamp::UNIX_EPOCH), vec![metric()])
     };
     Effect::Observe(Observation {
         flags: vec![flag("A")],
         sources: paths.iter().map(source).collect(),
         probes: vec![],
-        bindings: BTreeMap::new(),
+        ..Observation::default()
     })
 }
 

@@ -6,7 +6,10 @@
 use jiff::Timestamp;
 use rollout_core::{
     Actor, Command, Event, EventKind, HoldReason, Input, Rejection, RollbackScope, Rollout, Stage,
+    Verb,
 };
+
+use crate::handle::StoreState;
 
 /// Judges `input` as [`Rollout::decide`] does, but as if the rollout were held: it does not advance.
 pub(super) fn decide(
@@ -32,17 +35,44 @@ pub(super) enum Tends {
 }
 
 /// Where an order leads. What opens one gate of several is recorded at any time: the advance itself is what waits.
-pub(super) fn tends(command: &Command) -> Tends {
-    match command {
-        Command::Resume | Command::Promote | Command::Retry => Tends::On,
-        Command::Hold
-        | Command::Approve(_)
-        | Command::Check { .. }
-        | Command::Skip(_)
-        | Command::Abort
-        | Command::Rollback(_)
-        | Command::ResolveIncident(_) => Tends::Nowhere,
+pub(super) fn tends(verb: Verb) -> Tends {
+    match verb {
+        Verb::Resume | Verb::Promote | Verb::Retry => Tends::On,
+        Verb::Hold
+        | Verb::Approve
+        | Verb::Check
+        | Verb::Skip
+        | Verb::Abort
+        | Verb::Rollback
+        | Verb::ResolveIncident => Tends::Nowhere,
     }
+}
+
+impl StoreState {
+    /// Whether an order that `rollout` itself would take is carried out while the store does so.
+    pub fn takes(self, verb: Verb, rollout: &Rollout) -> bool {
+        match self {
+            Self::Well => true,
+            Self::Reserve => tends(verb) == Tends::Nowhere,
+            Self::Failing => match verb {
+                Verb::Rollback => true,
+                Verb::Abort => has_a_running_phase(rollout),
+                Verb::Hold
+                | Verb::Resume
+                | Verb::Approve
+                | Verb::Check
+                | Verb::Promote
+                | Verb::Skip
+                | Verb::Retry
+                | Verb::ResolveIncident => false,
+            },
+        }
+    }
+}
+
+/// True while an abort puts flags back.
+fn has_a_running_phase(rollout: &Rollout) -> bool {
+    rollout.exposed().is_some() && !rollout.status().is_terminal()
 }
 
 /// What an order comes to when it may only put flags back; `None` = nothing.
@@ -51,8 +81,7 @@ pub(super) fn rollback_of(command: &Command, rollout: &Rollout) -> Option<Comman
         Command::Rollback(scope) => Some(Command::Rollback(*scope)),
         // An abort puts a running phase back and ends the rollout; the end can wait until it can be recorded.
         Command::Abort => {
-            let running = rollout.exposed().is_some() && !rollout.status().is_terminal();
-            running.then_some(Command::Rollback(RollbackScope::Latest))
+            has_a_running_phase(rollout).then_some(Command::Rollback(RollbackScope::Latest))
         }
         Command::Hold
         | Command::Resume

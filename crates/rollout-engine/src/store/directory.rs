@@ -1,18 +1,20 @@
 //! Owns the store's directory: who may use it, which format it has, and what a crash left lying about in it.
 //!
 //! Refuses a directory that another process holds or that a later version wrote, before anything in it is changed.
-//! Files: `format` (the format as text), `lock` (held by a running daemon, with its pid), `anchor` (the witness),
+//! Files: `format` (the format as text), `lock` (see `lock.rs`), `anchor` (the witness),
 //! `witness.0` and `witness.1` (the ledger), `quarantine/` (what was moved aside), for a moment `rebuild/` and `exchange*`
-//! (see `replace.rs`), and sled's own `db`, `conf`, `snap.*` and `blobs/`.
+//! (see `replace.rs`) and `examined/` (see `copy.rs`), and sled's own `db`, `conf`, `snap.*` and `blobs/`.
 
+use std::fmt;
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::{Duration, Instant};
-use std::{process, thread};
 
-use super::StoreError;
+use super::lock::Lock;
+use super::{StoreError, Tenure};
 
 /// What had to be put right before the store could be opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,14 +44,38 @@ pub enum Repair {
     },
 }
 
+impl fmt::Display for Repair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::HalfSnapshotRemoved { name } => {
+                write!(f, "a half-written snapshot, {name}, was removed; it is rebuilt from the log")
+            }
+            Self::SnapshotQuarantined { to } => {
+                write!(f, "a damaged snapshot was moved to {}; it is rebuilt from the log", to.display())
+            }
+            Self::WitnessRestarted => f.write_str(
+                "the witness was missing or unreadable and begins anew: this once, a lost tail could not be noticed",
+            ),
+            Self::FormatRewritten => f.write_str("the file `format` could not be read and was written again"),
+            Self::ExchangeFinished => {
+                f.write_str("a restore or quarantine that had been cut short was finished")
+            }
+            Self::SetAside { to, rollouts } => {
+                let things = if *rollouts == 1 { "rollout was" } else { "rollouts were" };
+                write!(f, "{rollouts} damaged {things} set aside, with all files of the store, in {}", to.display())
+            }
+        }
+    }
+}
+
 /// A store directory that this process holds.
 #[derive(Debug)]
 pub(super) struct Directory {
     path: PathBuf,
     /// What the file `format` said.
     format: FormatFile,
-    /// Holds the lock.
-    lock: File,
+    /// Nobody else may use the directory while there is this.
+    _lock: Lock,
 }
 
 /// What the file `format` says. It is the last thing that a new store gets.
@@ -66,17 +92,22 @@ pub(super) enum FormatFile {
 impl Directory {
     /// Creates `path` if need be (mode 0700), checks its format and takes its lock.
     pub(super) fn claim(path: &Path) -> Result<Self, StoreError> {
+        Self::claim_for(path, Tenure::OfTheStore)
+    }
+
+    /// As [`Directory::claim`], and says how long this process is taken to hold it.
+    pub(super) fn claim_for(path: &Path, tenure: Tenure) -> Result<Self, StoreError> {
         create(path)?;
         let format = check_format(path)?;
-        let lock = lock(path)?;
-        Ok(Self { path: path.to_owned(), format, lock })
+        let lock = Lock::take(path, tenure)?;
+        Ok(Self { path: path.to_owned(), format, _lock: lock })
     }
 
     /// Takes the lock of `path` whatever it holds: it is going to be replaced.
     pub(super) fn claim_to_replace(path: &Path) -> Result<Self, StoreError> {
         create(path)?;
-        let lock = lock(path)?;
-        Ok(Self { path: path.to_owned(), format: FormatFile::Garbled, lock })
+        let lock = Lock::take(path, Tenure::OfTheStore)?;
+        Ok(Self { path: path.to_owned(), format: FormatFile::Garbled, _lock: lock })
     }
 
     /// What the file `format` said when the directory was claimed.
@@ -197,13 +228,6 @@ impl Directory {
     }
 }
 
-impl Drop for Directory {
-    /// Closing alone would leave the lock to a process that is being forked off at this moment.
-    fn drop(&mut self) {
-        let _ = self.lock.unlock();
-    }
-}
-
 fn create(path: &Path) -> Result<(), StoreError> {
     if path.is_dir() {
         return Ok(());
@@ -247,31 +271,6 @@ fn check_format(path: &Path) -> Result<FormatFile, StoreError> {
         Some(FORMAT) => Ok(FormatFile::Known),
         Some(_) | None => Ok(FormatFile::Garbled),
     }
-}
-
-fn lock(path: &Path) -> Result<File, StoreError> {
-    let locking = "lock the store directory";
-    let mut file = fs::OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path.join("lock"))
-        .map_err(StoreError::io(locking))?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut pid = String::new();
-            let read = file.take(16).read_to_string(&mut pid);
-            return Err(StoreError::Locked {
-                pid: read.ok().and_then(|_| pid.trim().parse().ok()),
-            });
-        }
-        Err(TryLockError::Error(error)) => return Err(StoreError::io(locking)(error)),
-    }
-    file.set_len(0).map_err(StoreError::io(locking))?;
-    writeln!(file, "{}", process::id()).map_err(StoreError::io(locking))?;
-    Ok(file)
 }
 
 /// The format that this build writes, and the newest it opens.

@@ -49,11 +49,22 @@ pub enum StoreError {
         /// What was found; not empty.
         findings: Arc<Findings>,
     },
+    /// There is no store in the directory.
+    #[error("find a store: there is none in the directory")]
+    Missing,
     /// Another process has the store open.
     #[error("open the store: {} has it open", holder(.pid))]
     Locked {
         /// The other process, where it could be read.
         pid: Option<u32>,
+    },
+    /// Another process has lost the store, drives its rollouts on, and is going to take it again.
+    #[error(
+        "open the store: process {pid} closed it and still runs: it lost its disk and drives the rollouts on, or is about to end; stop it first"
+    )]
+    Bereft {
+        /// The other process.
+        pid: u32,
     },
     /// The disk refused.
     #[error("{doing}")]
@@ -106,8 +117,8 @@ impl StoreError {
             Self::TooNew { .. } => "RO0201",
             Self::Damaged { .. } | Self::Unreadable { .. } => "RO0202",
             Self::Unsound { findings } => findings.code(),
-            Self::Locked { .. } => "RO0204",
-            Self::Io { .. } => "RO0205",
+            Self::Locked { .. } | Self::Bereft { .. } => "RO0204",
+            Self::Missing | Self::Io { .. } => "RO0205",
             Self::Conflict { .. } | Self::KeyTaken { .. } | Self::Unacceptable { .. } => "RO0206",
             Self::Panicked { .. } | Self::Closed => "RO0207",
         }

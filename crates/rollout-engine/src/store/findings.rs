@@ -4,8 +4,9 @@
 
 use std::fmt;
 
-use rollout_core::RolloutId;
+use rollout_core::{Event, Rollout, RolloutId};
 
+use super::record::decode_event;
 use super::{Damage, Quarantined, Standing};
 
 /// What is wrong with one rollout.
@@ -126,6 +127,31 @@ pub struct Surveyed {
     pub entries: u64,
     /// How it stands, where that can be read.
     pub standing: Option<Standing>,
+    /// What is still to be done about it although it has ended; it is live as far as the store goes.
+    pub unsettled: Option<Unsettled>,
+}
+
+/// What is still to be done about a rollout that has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unsettled {
+    /// A person has to resolve an incident.
+    Incident,
+    /// Its flags are on their way back, or watched for a late write.
+    Flags,
+}
+
+impl Unsettled {
+    /// By its whole journal. `None` for a rollout that has not ended or is settled, and where this version cannot read it.
+    pub(super) fn of<'a>(payloads: impl Iterator<Item = &'a [u8]>) -> Option<Self> {
+        let events: Vec<Event> = payloads.map(decode_event).collect::<Result<_, _>>().ok()?;
+        let rollout = Rollout::replay(&events).ok()?;
+        let is_open = rollout.incidents().iter().any(|incident| incident.resolved.is_none());
+        match (rollout.status().is_terminal(), rollout.is_over()) {
+            (false, _) | (true, true) => None,
+            (true, false) if is_open => Some(Self::Incident),
+            (true, false) => Some(Self::Flags),
+        }
+    }
 }
 
 /// What a check of every entry saw.

@@ -8,8 +8,8 @@ use std::collections::VecDeque;
 use rollout_core::Seq;
 
 use super::backup::{About, Encoder};
-use super::findings::{Finding, Survey, Surveyed};
-use super::{Age, Entry, Head, IdempotencyRow, Quarantined, StoreError, WriterHandle};
+use super::findings::{Finding, Survey, Surveyed, Unsettled};
+use super::{Age, Entry, Head, IdempotencyRow, Quarantined, Standing, StoreError, WriterHandle};
 
 /// Everything of a store but its journals, as of one moment.
 #[derive(Clone, Debug)]
@@ -78,15 +78,21 @@ pub async fn survey(store: &WriterHandle) -> Result<Survey, StoreError> {
     let Inventory { heads, keys, quarantined, .. } = store.inventory().await?;
     let mut survey = Survey { keys: keys.len() as u64, quarantined, ..Survey::default() };
     for Head { rollout, seq, standing, .. } in heads {
-        let standing = Some(standing);
-        survey.rollouts.push(Surveyed { rollout, entries: seq.get(), standing });
-        match store.journal(rollout, Seq::FIRST).await {
-            Ok(_) => {}
+        let (is_live, head_standing) = (standing == Standing::Live, Some(standing));
+        let unsettled = match store.journal(rollout, Seq::FIRST).await {
+            Ok(entries) if is_live => {
+                let own = entries.iter().take_while(|entry| entry.seq <= seq);
+                Unsettled::of(own.map(|entry| entry.payload.as_slice()))
+            }
+            Ok(_) => None,
             Err(StoreError::Damaged { rollout, seq, what }) => {
-                survey.findings.note(Finding { rollout, seq, what, standing });
+                survey.findings.note(Finding { rollout, seq, what, standing: head_standing });
+                None
             }
             Err(error) => return Err(error),
-        }
+        };
+        let (entries, standing) = (seq.get(), head_standing);
+        survey.rollouts.push(Surveyed { rollout, entries, standing, unsettled });
     }
     Ok(survey)
 }

@@ -11,11 +11,27 @@ pub struct OpenOptions {
     pub damage: OnDamage,
     /// How often the witness is synced at the most: what a lost tail may hide from it after a power cut.
     pub witness_sync_every: Duration,
+    /// How long this process is taken to hold the directory.
+    pub tenure: Tenure,
+}
+
+/// How long a process is taken to hold a store's directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tenure {
+    /// Until the store is dropped.
+    OfTheStore,
+    /// Until the process ends, also while its store is closed because the disk failed: it drives rollouts on and takes the
+    /// store again. There is no open file meanwhile, so that the file system can be unmounted and repaired.
+    OfTheProcess,
 }
 
 impl Default for OpenOptions {
     fn default() -> Self {
-        Self { damage: OnDamage::Refuse, witness_sync_every: Duration::from_secs(1) }
+        Self {
+            damage: OnDamage::Refuse,
+            witness_sync_every: Duration::from_secs(1),
+            tenure: Tenure::OfTheStore,
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::StoreError;
+use super::copy::EXAMINED;
 use super::directory::{Directory, Repair, create_private, sync_directory};
 
 /// An empty place beside the store's files, for the new ones.
@@ -81,11 +82,12 @@ fn make_place(path: &Path, aside: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Finishes an exchange that was begun; removes what is left of one that was not.
+/// Finishes an exchange that was begun; removes what is left of one that was not, and of a copy that was looked at.
 pub(super) fn finish(directory: &Directory) -> Result<Option<Repair>, StoreError> {
     let moving = "exchange the store's files";
     let (path, rebuild) = (directory.path(), directory.path().join(REBUILD));
     let (begun, moved) = (path.join(BEGUN), path.join(MOVED));
+    remove(&path.join(EXAMINED))?;
     if let Some(aside) = destination(&begun)? {
         make_place(path, &aside)?;
         move_all(path, &aside, &KEPT)?;
@@ -103,6 +105,17 @@ pub(super) fn finish(directory: &Directory) -> Result<Option<Repair>, StoreError
     fs::remove_file(&moved).map_err(StoreError::io(moving))?;
     directory.sync()?;
     Ok(Some(Repair::ExchangeFinished))
+}
+
+/// The directories whose files together are the store, the later ones over the earlier ones, as [`finish`] would leave it.
+/// Changes nothing.
+pub(super) fn parts(directory: &Directory) -> Result<Vec<PathBuf>, StoreError> {
+    let (path, rebuild) = (directory.path().to_owned(), directory.path().join(REBUILD));
+    if destination(&path.join(BEGUN))?.is_some() {
+        return Ok(vec![rebuild]);
+    }
+    let is_cut_short = destination(&path.join(MOVED))?.is_some() && rebuild.exists();
+    Ok(if is_cut_short { vec![path, rebuild] } else { vec![path] })
 }
 
 /// Where the old files go; `None` without a marker.
@@ -130,14 +143,15 @@ fn move_all(from: &Path, to: &Path, kept: &[&str]) -> Result<(), StoreError> {
     sync_directory(from)
 }
 
-fn remove(place: &Path) -> Result<(), StoreError> {
+/// Removes what a crash left of a rebuild or of a copy.
+pub(super) fn remove(place: &Path) -> Result<(), StoreError> {
     let removed = match place.is_dir() {
         true => fs::remove_dir_all(place),
         false => fs::remove_file(place),
     };
     match removed {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(StoreError::io("remove an unfinished rebuild of the store")(error))
+            Err(StoreError::io("remove what was left in the directory of the store")(error))
         }
         Ok(()) | Err(_) => Ok(()),
     }
@@ -148,8 +162,8 @@ const BEGUN: &str = "exchange";
 const MOVED: &str = "exchange.moved";
 const DRAFT: &str = "exchange.new";
 /// What stays in the directory, whoever the files belong to.
-const KEPT: [&str; 8] =
-    ["lock", "quarantine", REBUILD, BEGUN, MOVED, DRAFT, "reserve", "reserve.new"];
+pub(super) const KEPT: [&str; 9] =
+    ["lock", "quarantine", REBUILD, BEGUN, MOVED, DRAFT, EXAMINED, "reserve", "reserve.new"];
 const WORDS: &str = "rolloutd store exchange 1\n";
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tracing::warn;
 
 use super::directory::Directory;
-use super::opening::{OnDamage, OpenOptions, OpenReport};
+use super::opening::{OnDamage, OpenOptions, OpenReport, Tenure};
 use super::sled::SledStore;
 use super::{Store, StoreError};
 use crate::reopen::{OpenStore, Opening, Refilling};
@@ -35,8 +35,10 @@ pub struct SledSource {
 }
 
 impl SledSource {
-    /// The store in `dir`.
+    /// The store in `dir`. This process holds the directory until it ends, whatever `options` says of that: between two
+    /// openings rollouts are driven on.
     pub fn new(dir: &Path, options: OpenOptions) -> Self {
+        let options = OpenOptions { tenure: Tenure::OfTheProcess, ..options };
         Self { dir: dir.to_owned(), options, was_needed: Arc::new(AtomicBool::new(false)) }
     }
 
@@ -138,7 +140,7 @@ impl SledSource {
     /// Writes the database's bytes over themselves and makes them durable.
     fn write_once_more(&self) -> Result<(), StoreError> {
         let writing = "write the database once more";
-        let directory = Directory::claim(&self.dir)?;
+        let directory = Directory::claim_for(&self.dir, self.options.tenure)?;
         directory.wait_for_database()?;
         let path = self.dir.join("db");
         let file = match FileOptions::new().read(true).write(true).open(path) {

@@ -22,6 +22,7 @@ use self::find::{Depth, Found, find};
 use self::tables::Tables;
 use super::anchor::{Anchor, Mark, SyncWhen};
 use super::chain;
+use super::copy::Copy;
 use super::directory::{Directory, FORMAT, FormatFile, Repair};
 use super::findings::Survey;
 use super::ledger::{Ledger, Room};
@@ -59,7 +60,7 @@ impl SledStore {
     /// `RO0201` later format, `RO0202` damaged, `RO0203` entries are gone, `RO0204` in use, `RO0205` disk. All but the
     /// last leave the journal as it was; `RO0202` and `RO0203` name every damaged rollout.
     pub fn open(dir: &Path, options: OpenOptions) -> Result<(Self, OpenReport), StoreError> {
-        Self::take(Directory::claim(dir)?, options, 0)
+        Self::take(Directory::claim_for(dir, options.tenure)?, options, 0)
     }
 
     /// Whether `dir` holds a store, or what is left of one.
@@ -67,23 +68,30 @@ impl SledStore {
         holds_a_store(dir)
     }
 
-    /// Checks everything in `dir` and changes nothing of it.
+    /// Checks everything in `dir`, on a copy of the files, and changes nothing of them.
     ///
     /// # Errors
     /// `RO0201`, `RO0204`, `RO0205` as for [`SledStore::open`]; `RO0202` when the database cannot be opened at all. Damage
-    /// that can be named is in the survey. `RO0205` also when there is no store in `dir`.
+    /// that can be named is in the survey. `RO0205` also when there is no store in `dir`, and when there is no room for the copy.
     pub fn examine(dir: &Path) -> Result<Survey, StoreError> {
-        if !holds_a_store(dir) {
-            let missing = std::io::Error::from(std::io::ErrorKind::NotFound);
-            return Err(StoreError::io("find a store in the directory")(missing));
-        }
-        let directory = Directory::claim(dir)?;
+        let directory = Directory::claim(must_be_there(dir)?)?;
+        let copy = Copy::of(&directory)?;
+        let copied = Directory::claim(copy.path())?;
+        let survey = survey(&copied);
+        // sled's threads may still write to the copy; removed under them, they would complain.
+        drop(copied.wait_for_database());
+        survey
+    }
+
+    /// As [`SledStore::examine`] on the files themselves, for when there is no room for a copy. Of our rows nothing changes, but
+    /// sled cuts its file off behind the first place that it cannot read, as at every opening.
+    ///
+    /// # Errors
+    /// As [`SledStore::examine`].
+    pub fn examine_in_place(dir: &Path) -> Result<Survey, StoreError> {
+        let directory = Directory::claim(must_be_there(dir)?)?;
         replace::finish(&directory)?;
-        directory.remove_half_snapshots()?;
-        let found = find(&directory, Depth::Everything, &mut Vec::new())?;
-        let survey = found.survey();
-        found.let_go();
-        Ok(survey)
+        survey(&directory)
     }
 
     /// Opens what `directory` holds. `incarnation_min`: openings that earlier stores in its place have seen.
@@ -254,6 +262,23 @@ impl Store for SledStore {
         self.ledger.rebase(self.incarnation, self.commits.count, self.heads.values())?;
         self.anchor.sync()
     }
+}
+
+/// Refuses a directory without a store, in which an opening would begin one.
+fn must_be_there(dir: &Path) -> Result<&Path, StoreError> {
+    match holds_a_store(dir) {
+        true => Ok(dir),
+        false => Err(StoreError::Missing),
+    }
+}
+
+/// Checks everything in `directory`.
+fn survey(directory: &Directory) -> Result<Survey, StoreError> {
+    directory.remove_half_snapshots()?;
+    let found = find(directory, Depth::Everything, &mut Vec::new())?;
+    let survey = found.survey();
+    found.let_go();
+    Ok(survey)
 }
 
 /// Whether `dir` holds a store, or what is left of one.

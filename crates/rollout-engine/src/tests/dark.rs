@@ -8,7 +8,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use rollout_core::{
     Actor, Command, EventKind, Hold, HoldReason, Order, RollbackScope, Rollout, RolloutId, Stage,
-    Status,
+    Status, Verb,
 };
 use tokio::task::JoinHandle;
 
@@ -445,6 +445,9 @@ async fn on_the_reserve_a_breach_is_rolled_back_and_orders_are_recorded() {
     assert!(matches!(run.order(Command::Retry).await, Err(EngineError::OnReserve)));
     let rollout = run.handle.get(RolloutId::FIRST).await.unwrap();
     assert!(rollout.holds().iter().any(|hold| hold.by == "ada"));
+    let (allowed, takes) = (rollout.allowed(), |verb| StoreState::Reserve.takes(verb, &rollout));
+    assert!(allowed.contains(&Verb::Retry) && !takes(Verb::Retry), "{allowed:?}");
+    assert!(allowed.contains(&Verb::Rollback) && takes(Verb::Rollback), "{allowed:?}");
     run.stop().await.unwrap();
     let run = Run::begin(&disk, &deployment).await;
     assert_eq!(run.until_state(StoreState::Reserve).await, run.handle.status().await.unwrap().now);

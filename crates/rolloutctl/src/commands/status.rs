@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use rollout_api::{Exit, JournalEntry, RolloutStatus, RolloutSummary};
+use rollout_api::{Exit, JournalEntry, RolloutDetail, RolloutStatus, RolloutSummary};
 
 use super::Session;
 use crate::cli::{Format, Until};
@@ -45,16 +45,16 @@ impl Session<'_, '_> {
     pub(super) async fn status(mut self, id: &str) -> Result<Exit, Failure> {
         let rollout = self.seen(id).await?;
         self.print_status(&rollout)?;
-        Ok(exit_of(&rollout))
+        Ok(exit_of(&rollout.summary))
     }
 
     /// The rollout as it stands; says first what everybody should know.
-    async fn seen(&mut self, id: &str) -> Result<RolloutSummary, Failure> {
+    async fn seen(&mut self, id: &str) -> Result<RolloutDetail, Failure> {
         let detail = self.client.get(id).await?;
         if let (Format::Text, Some(notice)) = (self.format, &detail.notice) {
             self.io.say(notice);
         }
-        Ok(detail.summary)
+        Ok(detail)
     }
 
     /// Waits until a condition is reached, or can no longer be, or the time is over.
@@ -83,39 +83,44 @@ impl Session<'_, '_> {
         }
         Ok(match ending {
             Ending::Reached => Exit::Done,
-            Ending::Passed => exit_of(&rollout),
+            Ending::Passed => exit_of(&rollout.summary),
             Ending::TimedOut => Exit::TimedOut,
         })
     }
 
     /// Keeps `rollout` current while waiting, so that a time-out can show it.
-    async fn wait(
-        &mut self,
-        rollout: &mut RolloutSummary,
-        until: Until,
-    ) -> Result<Ending, Failure> {
+    async fn wait(&mut self, rollout: &mut RolloutDetail, until: Until) -> Result<Ending, Failure> {
         let mut seen = Seen::default();
-        if let Some(ending) = judge(until, rollout, seen) {
+        if let Some(ending) = judge(until, &rollout.summary, seen) {
             return Ok(ending);
         }
         let client = self.client.clone();
-        let mut follower = Follower::new(&client, &rollout.id, rollout.seq);
+        let mut follower = Follower::new(&client, &rollout.summary.id, rollout.summary.seq);
         loop {
             seen.note(&follower.next(self.io).await?);
-            *rollout = follower.detail(self.io).await?.summary;
-            if let Some(ending) = judge(until, rollout, seen) {
+            *rollout = follower.detail(self.io).await?;
+            if let Some(ending) = judge(until, &rollout.summary, seen) {
                 return Ok(ending);
             }
         }
     }
 
-    fn print_status(&mut self, rollout: &RolloutSummary) -> Result<(), Failure> {
-        match self.format {
-            Format::Text => self.io.print_line(&line(rollout))?,
-            Format::Json => self.io.print_json(rollout)?,
+    fn print_status(&mut self, rollout: &RolloutDetail) -> Result<(), Failure> {
+        let RolloutDetail { summary, notice, .. } = rollout;
+        match (self.format, notice) {
+            (Format::Text, _) => self.io.print_line(&line(summary))?,
+            (Format::Json, None) => self.io.print_json(summary)?,
+            (Format::Json, Some(notice)) => self.io.print_json(&noted(summary, notice)?)?,
         }
         Ok(())
     }
+}
+
+/// A rollout in short, with what everybody should know beside it.
+fn noted(summary: &RolloutSummary, notice: &str) -> Result<serde_json::Value, Failure> {
+    let mut value = serde_json::to_value(summary).map_err(std::io::Error::from)?;
+    value["notice"] = notice.into();
+    Ok(value)
 }
 
 /// Ends a wait, or lets it go on.

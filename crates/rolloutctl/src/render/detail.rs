@@ -76,7 +76,7 @@ fn phases(phases: &[PhaseView], env: &Env) -> String {
         ]
     };
     let rows = phases.iter().map(row).collect();
-    table(&["#", "PHASE", "STAGE", "OBSERVED", "CHECKPOINTS"], rows, 2, env.width)
+    table(&["#", "PHASE", "STAGE", "OBSERVED", "CHECKPOINTS"], rows, 2, env)
 }
 
 /// Both clocks of a window: `6h of 24h, 98 %`.
@@ -142,7 +142,7 @@ fn phase_page(phase: &PhaseView, read_at: Option<&str>, env: &Env) -> String {
         .map(|checkpoint| checkpoint_row(checkpoint, env))
         .collect::<Vec<_>>();
     if !rows.is_empty() {
-        page.push_str(&table(&["CHECKPOINT", "DUE", "JUDGED", "VERDICT"], rows, 2, env.width));
+        page.push_str(&table(&["CHECKPOINT", "DUE", "JUDGED", "VERDICT"], rows, 2, env));
     }
     page
 }
@@ -194,7 +194,7 @@ fn reading_table(reading: &ReadingView, env: &Env) -> String {
         &["CRITERION", "VALUE", "TARGET", "ALERT", "VERDICT"],
         reading.values.iter().map(row).collect(),
         2,
-        env.width,
+        env,
     )
 }
 

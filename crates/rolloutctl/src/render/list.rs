@@ -21,7 +21,7 @@ pub(crate) fn page(rollouts: &[RolloutSummary], env: &Env) -> String {
         ]
     };
     let rows = rollouts.iter().map(row).collect();
-    table(&["ID", "PLAN", "DEPLOYMENT", "STATE", "PHASE", "NEXT"], rows, 0, env.width)
+    table(&["ID", "PLAN", "DEPLOYMENT", "STATE", "PHASE", "NEXT"], rows, 0, env)
 }
 
 #[cfg(test)]

@@ -72,13 +72,7 @@ fn state_dir(dir: &Path) -> Vec<FindingView> {
                 "name a directory as `state_dir`",
             )];
         }
-        Err(missing) if missing.kind() == io::ErrorKind::NotFound => {
-            return vec![fail(
-                CHECK,
-                format!("{shown} does not exist"),
-                "make it and give it to rolloutd's user; under systemd `StateDirectory=` does that",
-            )];
-        }
+        Err(missing) if missing.kind() == io::ErrorKind::NotFound => return vec![yet_to_be(dir)],
         Err(error) => {
             return vec![fail(
                 CHECK,
@@ -106,6 +100,21 @@ fn state_dir(dir: &Path) -> Vec<FindingView> {
         ),
     };
     vec![writable, space(dir)]
+}
+
+/// A state directory that the first start has to make.
+fn yet_to_be(dir: &Path) -> FindingView {
+    const CHECK: &str = "state dir";
+    let shown = dir.display();
+    let above = dir.ancestors().find(|above| above.is_dir()).unwrap_or(Path::new("/"));
+    match tempfile::tempfile_in(above) {
+        Ok(_) => ok(CHECK, format!("{shown} does not exist yet; the first start makes it")),
+        Err(error) => fail(
+            CHECK,
+            format!("{shown} does not exist, and cannot be made in {}: {error}", above.display()),
+            "make it and give it to rolloutd's user; under systemd `StateDirectory=` does that",
+        ),
+    }
 }
 
 fn space(dir: &Path) -> FindingView {
@@ -234,15 +243,17 @@ mod tests {
     #[test]
     fn what_is_not_well_says_what_to_do() {
         let dir = tempfile::tempdir().unwrap();
-        let missing = dir.path().join("missing");
+        let missing = dir.path().join("missing/deeper");
         let file = dir.path().join("file");
         fs::write(&file, "x").unwrap();
-        let found = [state_dir(&missing), state_dir(&file)].concat();
+        let found = state_dir(&file);
         assert!(found.iter().all(|finding| finding.state == FindingState::Fail), "{found:?}");
         let socket = listening(&file, &Daemon::Stopped);
         assert_eq!(socket.state, FindingState::Fail);
         assert!(found.iter().chain([&socket]).all(|finding| finding.advice.is_some()));
         assert_eq!(state_dir(dir.path())[0].state, FindingState::Ok);
+        assert_eq!(state_dir(&missing)[0].state, FindingState::Ok);
+        assert!(!missing.exists(), "looking made something");
         assert_eq!(store(&missing, &Daemon::Stopped).state, FindingState::Ok);
     }
 

@@ -50,9 +50,9 @@ fn wants_stream(headers: &HeaderMap) -> bool {
 }
 
 async fn page(app: &App, id: RolloutId, after: u64, limit: u64) -> Result<EventPage, Refused> {
-    let rollout = app.handle.get(id).await?;
+    let rollout = app.handle.get(id).await.map_err(Refused::unread)?;
     let entries = match behind(after) {
-        Some(from) => app.handle.journal(id, from).await?,
+        Some(from) => app.handle.journal(id, from).await.map_err(Refused::unread)?,
         None => Vec::new(),
     };
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);

@@ -44,6 +44,8 @@ pub(crate) struct App {
     pub(crate) clock: Arc<dyn Clock>,
     /// When this process began.
     pub(crate) started_at: Timestamp,
+    /// When it began the store, if there was none.
+    pub(crate) begun_at: Option<Timestamp>,
     /// Where it listens.
     pub(crate) socket: PathBuf,
     /// Becomes true when the daemon stops; streams end then.

@@ -23,7 +23,7 @@ pub(super) async fn status(State(app): State<Arc<App>>) -> Result<Json<ServerSta
         started_at: view::moment(app.started_at),
         live: engine.live as u64,
         ended: engine.ended as u64,
-        store: view::store(&engine),
+        store: view::store(&engine, app.begun_at),
         socket: app.socket.display().to_string(),
     }))
 }
@@ -41,14 +41,20 @@ pub(super) async fn detail(
     State(app): State<Arc<App>>,
     RolloutPath(id): RolloutPath,
 ) -> Result<Json<RolloutDetail>, Refused> {
-    let rollout = app.handle.get(id).await?;
+    let rollout = app.handle.get(id).await.map_err(Refused::unread)?;
+    let engine = app.handle.status().await?;
     let shown = view::full(&rollout, app.clock.now());
-    Ok(Json(RolloutDetail { notice: notice(&app).await?, ..shown }))
+    // What the rollout would take and the store does not is not offered.
+    let allowed = rollout.allowed().into_iter();
+    let allowed = allowed.filter(|verb| engine.store.state.takes(*verb, &rollout));
+    let allowed = allowed.map(|verb| verb.to_string()).collect();
+    let notice = view::store(&engine, app.begun_at).notice();
+    Ok(Json(RolloutDetail { notice, allowed, ..shown }))
 }
 
 /// What everybody should know who reads this.
 async fn notice(app: &App) -> Result<Option<String>, Refused> {
-    Ok(view::store(&app.handle.status().await?).notice())
+    Ok(view::store(&app.handle.status().await?, app.begun_at).notice())
 }
 
 /// `GET /v1/rollouts/{id}/log`, as Markdown.
@@ -56,7 +62,7 @@ pub(super) async fn log(
     State(app): State<Arc<App>>,
     RolloutPath(id): RolloutPath,
 ) -> Result<impl IntoResponse, Refused> {
-    let entries = app.handle.journal(id, Seq::FIRST).await?;
+    let entries = app.handle.journal(id, Seq::FIRST).await.map_err(Refused::unread)?;
     let events: Vec<_> = entries.into_iter().map(|entry| entry.event).collect();
     let page = rollout_core::log(&events, LogOptions::default());
     Ok(([(CONTENT_TYPE, "text/markdown; charset=utf-8")], page))

@@ -22,6 +22,16 @@ impl Refused {
         Problem::new(code, detail).into()
     }
 
+    /// Why something could not be read. In the dark it says what still can.
+    pub(super) fn unread(refusal: EngineError) -> Self {
+        let EngineError::Unrecorded { source, .. } = &refusal else { return refusal.into() };
+        let detail = format!(
+            "journals cannot be read while nothing can be recorded: {source}; `rolloutctl list` goes on, and so do `get` and \
+             `status` for rollouts that have not ended. The store is tried every 10 s, and the log is there again with it"
+        );
+        Problem::new(Code::StoreUnrecorded, detail).with_sources_of(&refusal).into()
+    }
+
     /// A problem whose status is another one than its code's.
     pub(super) fn with_status(problem: Problem, status: u16) -> Self {
         Self(Box::new(Problem { status, ..problem }))
@@ -230,6 +240,19 @@ mod tests {
             assert_eq!((problem.code.as_str(), problem.status), (code, status), "{words}");
             assert!(!problem.detail.is_empty());
         }
+    }
+
+    #[test]
+    fn what_cannot_be_read_in_the_dark_says_what_still_can() {
+        let source = StoreError::Closed;
+        let dark = EngineError::Unrecorded { did: Unrecorded::Nothing, source };
+        let problem = *Refused::unread(dark).0;
+        assert_eq!((problem.code.as_str(), problem.status), ("RO0210", 503));
+        for command in ["`rolloutctl list`", "`get`", "`status`"] {
+            assert!(problem.detail.contains(command), "{}", problem.detail);
+        }
+        let unknown = *Refused::unread(EngineError::UnknownRollout(RolloutId::FIRST)).0;
+        assert_eq!(unknown.code, "RO0302");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 import { convexTest } from "convex-test";
 import { makeFunctionReference } from "convex/server";
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, inject, test, vi } from "vitest";
 import type { Alert, SystemHealth } from "../convex/monitoring/dashboard";
 
 // convex-test finds the functions' root by the folder that code generation would make.
@@ -301,4 +301,22 @@ test("the flags are shown as the app sees them", async () => {
     LOG_PROVIDER_ENABLED: false,
     ENABLE_WORKFLOW: true,
   });
+});
+
+// The test in Rust asks the plan itself and hands its answer over: a plan without sources reads these places.
+test("what a plan without sources reads is there, with a value", async () => {
+  const pointers = inject("pointers" as never) as Record<string, string[]>;
+  const app = convexTest({ modules });
+  await message(app, MINUTE, "complete", SECOND);
+  const answers: Record<string, object> = {
+    health: await health(app),
+    alerts: await app.query(checkAlerts, {}),
+  };
+  expect(Object.keys(pointers).sort()).toEqual(Object.keys(answers).sort());
+  for (const [source, places] of Object.entries(pointers)) {
+    for (const place of places) {
+      const found = (answers[source] as Record<string, unknown>)[place.slice(1)];
+      expect(found, `${source} ${place}`).toSatisfy((value) => value !== undefined && value !== null);
+    }
+  }
 });

@@ -11,6 +11,7 @@ use super::super::chain::Walk;
 use super::super::codec::RECORD_BYTES_MAX;
 use super::super::{
     Age, Hash, Head, IDEMPOTENCY_KEY_BYTES_MAX, IdempotencyRow, Quarantined, Standing, Surveyed,
+    Unsettled,
 };
 use super::{About, BackupError, Contents, FIRST_WORDS, FORMAT};
 
@@ -87,6 +88,7 @@ fn journal(
     let head_at = frames.frame_at;
     let mut walk = Walk::new(head, Seq::FIRST);
     let mut previous: Hash = [0; 32];
+    let mut payloads = Vec::new();
     for _ in 0..seq.get() {
         let frame = frames.next()?;
         let mut fields = frame.fields(frames);
@@ -99,6 +101,9 @@ fn journal(
             false => return Err(frames.damaged("an entry is missing")),
         };
         previous = walk.step(&previous, &payload).map_err(|_| frames.misplaced())?;
+        if standing == Standing::Live {
+            payloads.push(payload.clone());
+        }
         take(Item::Entry(rollout, payload))?;
     }
     if walk.finish().is_err() {
@@ -106,7 +111,8 @@ fn journal(
         return Err(BackupError::Damaged { offset: head_at, what });
     }
     take(Item::Head(&head))?;
-    Ok(Surveyed { rollout, entries: seq.get(), standing: Some(standing) })
+    let unsettled = Unsettled::of(payloads.iter().map(Vec::as_slice));
+    Ok(Surveyed { rollout, entries: seq.get(), standing: Some(standing), unsettled })
 }
 
 fn about(frames: &Frames<'_>, frame: &Frame) -> Result<About, BackupError> {

@@ -2,7 +2,7 @@
 //!
 //! Refuses a directory that a daemon holds, and one that holds a store unless that is to be moved away. Never deletes a store.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{BufReader, Seek as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -38,7 +38,7 @@ pub enum Then {
 pub struct Restored {
     /// What the backup held.
     pub contents: Contents,
-    /// Where the store is that was there before.
+    /// Where the store is that was there before, or what was left of one.
     pub moved_to: Option<PathBuf>,
 }
 
@@ -66,7 +66,9 @@ pub fn restore(
     let aside = free_name(dir);
     directory.wait_for_database()?;
     replace::exchange(&directory, &aside)?;
-    Ok(Restored { contents, moved_to: is_occupied.then_some(aside) })
+    // Where there was nothing, nothing was moved: only an empty directory goes.
+    let is_empty = !is_occupied && fs::remove_dir(&aside).is_ok();
+    Ok(Restored { contents, moved_to: (!is_empty).then_some(aside) })
 }
 
 fn build(

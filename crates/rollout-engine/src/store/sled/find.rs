@@ -15,7 +15,7 @@ use super::super::chain;
 use super::super::codec::RowKind;
 use super::super::directory::{Directory, FORMAT, FormatFile, Repair};
 use super::super::error::panic_message;
-use super::super::findings::{Finding, Findings, Loss, Survey, Surveyed};
+use super::super::findings::{Finding, Findings, Loss, Survey, Surveyed, Unsettled};
 use super::super::ledger::{self, Known};
 use super::super::rows::{self, CommitsV1};
 use super::super::{Damage, Entry, Hash, Head, Origin, Quarantined, Standing, StoreError};
@@ -281,12 +281,15 @@ impl Found {
             rollout: head.rollout,
             entries: head.seq.get(),
             standing: Some(head.standing),
+            unsettled: self.read.get(&head.rollout).and_then(|entries| {
+                Unsettled::of(entries.iter().map(|entry| entry.payload.as_slice()))
+            }),
         };
         let mut rollouts: Vec<_> = self.heads.values().map(of_head).collect();
         for finding in &self.findings.rollouts {
             if !self.heads.contains_key(&finding.rollout) {
                 let (rollout, standing) = (finding.rollout, finding.standing);
-                rollouts.push(Surveyed { rollout, entries: 0, standing });
+                rollouts.push(Surveyed { rollout, entries: 0, standing, unsettled: None });
             }
         }
         rollouts.sort_by_key(|surveyed| surveyed.rollout);

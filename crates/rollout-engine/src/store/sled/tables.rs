@@ -281,11 +281,19 @@ fn idempotency_row(key: &str, row: &[u8]) -> Result<IdempotencyRow, StoreError> 
 fn fault(doing: &'static str) -> impl Fn(::sled::Error) -> StoreError {
     move |error| {
         if !is_damage(&error) {
-            return StoreError::io(doing)(io::Error::from(error));
+            return StoreError::io(doing)(as_the_system_said(io::Error::from(error)));
         }
         let what = format!("the database is damaged (to {doing})");
         StoreError::Unreadable { what, source: Some(Arc::new(io::Error::from(error))) }
     }
+}
+
+/// sled repeats an error of the system as a text for programmers, `Os { code: 28, kind: …`; people get the system's own words.
+fn as_the_system_said(error: io::Error) -> io::Error {
+    let text = error.get_ref().map(ToString::to_string).unwrap_or_default();
+    let code = text.split_once("Os { code: ").and_then(|(_, rest)| rest.split_once(','));
+    let code = code.and_then(|(code, _)| code.parse().ok());
+    code.map_or(error, io::Error::from_raw_os_error)
 }
 
 fn page_fault(rollout: RolloutId, seq: Seq, error: ::sled::Error) -> StoreError {
@@ -305,3 +313,21 @@ const SEGMENT_BYTES: usize = 2 << 20;
 const CACHE_BYTES: u64 = 32 << 20;
 /// Only serves sled's own cleaning: what is acknowledged was flushed before.
 const SLED_FLUSH_EVERY_MS: u64 = 200;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_that_sled_repeats_is_said_as_the_system_said_it() {
+        let full = || ::sled::Error::Io(io::Error::from_raw_os_error(28));
+        for error in [full(), full().clone(), full().clone().clone()] {
+            let error = fault("flush the journal")(error);
+            let words = std::error::Error::source(&error).map(ToString::to_string);
+            assert_eq!(words.as_deref(), Some("No space left on device (os error 28)"));
+            assert!(error.is_disk_full());
+        }
+        let other = fault("flush the journal")(::sled::Error::Io(io::Error::other("gone")));
+        assert_eq!(std::error::Error::source(&other).map(ToString::to_string), Some("gone".into()));
+    }
+}
