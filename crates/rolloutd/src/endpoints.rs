@@ -7,10 +7,11 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures_util::future::join;
 use rollout_convex::{
-    Answer, Endpoint, EndpointCredential, EndpointError, EndpointTarget, ask_all,
+    Answer, Convex, Endpoint, EndpointCredential, EndpointError, EndpointTarget, ask_all,
 };
-use rollout_core::{Source, Span};
+use rollout_core::{Effect, EffectKey, Measurement, Observation, Outcome, Reading, SourceQuery};
 use tracing::warn;
 
 use crate::config::{EndpointConfig, Scheme};
