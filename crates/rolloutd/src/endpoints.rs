@@ -7,11 +7,10 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use futures_util::future::join;
 use rollout_convex::{
-    Answer, Convex, Endpoint, EndpointCredential, EndpointError, EndpointTarget, ask_all,
+    Answer, Endpoint, EndpointCredential, EndpointError, EndpointTarget, ask_all,
 };
-use rollout_core::{Effect, EffectKey, Measurement, Observation, Outcome, Reading, SourceQuery};
+use rollout_core::{Source, Span};
 use tracing::warn;
 
 use crate::config::{EndpointConfig, Scheme};
@@ -60,33 +59,13 @@ impl Endpoints {
         Self { links: configured.iter().map(link).collect() }
     }
 
-    /// Performs an effect on a deployment. Of a reading, the sources that are asked elsewhere are asked at the same time; its
-    /// measurements are in the order of the sources.
-    ///
-    /// Cancel safety: that of [`Convex::perform`]; the endpoints are only read.
+    /// Asks all of `asks`, equal questions once; the answers are in the order asked.
     #[cfg_attr(
         not(test),
-        expect(dead_code, reason = "`wiring` calls it once plans can name endpoints")
+        expect(dead_code, reason = "`wiring` asks once plans can name endpoints")
     )]
-    pub(crate) async fn perform(
-        &self,
-        convex: &Convex,
-        key: EffectKey,
-        effect: &Effect,
-    ) -> Outcome {
-        let Effect::Observe(observation) = effect else {
-            return convex.perform(key, effect).await;
-        };
-        let sources = observation.sources.iter().cloned();
-        let (elsewhere, here): (Vec<_>, Vec<_>) =
-            sources.partition(|query| query.ask.endpoint().is_some());
-        let rest = Effect::Observe(Observation { sources: here, ..observation.clone() });
-        let asks: Vec<_> = elsewhere.iter().map(|query| (&query.ask, query.span)).collect();
-        let asked = ask_all(&asks, |name| self.find(name));
-        let (outcome, answers) = join(convex.perform(key, &rest), asked).await;
-        let Outcome::Observed(reading) = outcome else { return outcome };
-        let measurements = merged(&observation.sources, reading.measurements, answers);
-        Outcome::Observed(Reading { measurements, ..reading })
+    pub(crate) async fn ask(&self, asks: &[(&Source, Span)]) -> Vec<Answer> {
+        ask_all(asks, |name| self.find(name)).await
     }
 
     /// The endpoint of a name.
@@ -145,29 +124,6 @@ impl Loaded {
     }
 }
 
-/// All measurements in the order of the sources: those of the deployment, which are in that order, and the answers of the
-/// endpoints.
-fn merged(
-    sources: &[SourceQuery],
-    here: Vec<Measurement>,
-    answers: Vec<Answer>,
-) -> Vec<Measurement> {
-    let (mut here, mut answers) = (here.into_iter(), answers.into_iter());
-    let mut all = Vec::new();
-    for query in sources {
-        if query.ask.endpoint().is_none() {
-            all.extend(here.by_ref().take(query.metrics.len()));
-        } else if let Some(answer) = answers.next() {
-            all.extend(query.metrics.iter().map(|metric| Measurement {
-                criterion: metric.criterion.clone(),
-                measured: answer.measured(&metric.pointer, metric.unit),
-                basis: answer.basis(),
-            }));
-        }
-    }
-    all
-}
-
 fn connect(
     name: &str,
     config: &EndpointConfig,
@@ -201,83 +157,31 @@ fn stamp(config: &EndpointConfig) -> Option<Stamp> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
     use std::time::Duration;
 
-    use jiff::{SignedDuration, Timestamp};
-    use rollout_convex::Target;
-    use rollout_core::{
-        FunctionCall, HttpGet, Known, Measured, MetricQuery, RolloutId, Seq, Source, Span, SpanEnd,
-        Unit,
-    };
+    use jiff::Timestamp;
+    use rollout_core::{HttpGet, SpanEnd};
 
     use super::*;
 
-    /// A port that nobody listens on; nothing must leave this machine.
-    const NOWHERE: &str = "http://127.0.0.1:9";
-
-    fn endpoints(dir: &Path) -> Endpoints {
+    fn endpoints(dir: &std::path::Path) -> Endpoints {
+        // A port that nobody listens on; nothing must leave this machine.
         let config = EndpointConfig {
-            url: NOWHERE.to_owned(),
+            url: "http://127.0.0.1:9".to_owned(),
             credential: Some((dir.join("m.pw"), Scheme::Basic)),
             timeout: Duration::from_secs(1),
         };
         Endpoints::new(&BTreeMap::from([("metrics".to_owned(), config)]))
     }
 
-    fn http(endpoint: &str) -> Source {
-        Source::Http(HttpGet { endpoint: endpoint.into(), path: "/".into() })
-    }
-
-    fn query(ask: Source, criteria: &[&str]) -> SourceQuery {
-        let metric = |criterion: &&str| MetricQuery {
-            criterion: (*criterion).to_owned(),
-            pointer: String::new(),
-            unit: Unit::Count,
-            alert: None,
-        };
-        let (from, to) = (Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH);
-        SourceQuery {
-            source: "s".into(),
-            ask,
-            span: Span { from, to, end: SpanEnd::Now },
-            stay: SignedDuration::ZERO,
-            cursor: None,
-            metrics: criteria.iter().map(metric).collect(),
-        }
-    }
-
-    /// Reads these sources on a deployment that is away: each criterion, and why there is no value for it.
-    async fn read(endpoints: &Endpoints, sources: Vec<SourceQuery>) -> Vec<(String, String)> {
-        let target = Target {
-            name: "p".into(),
-            url: NOWHERE.into(),
-            key: "otter|0123456789".into(),
-            timeout: Duration::from_secs(1),
-        };
-        let convex = Convex::connect(target).unwrap();
-        let key = EffectKey { rollout: RolloutId::FIRST, seq: Seq::FIRST };
-        let observation = Observation {
-            flags: Vec::new(),
-            known: Known::default(),
-            sources,
-            probes: Vec::new(),
-            bindings: BTreeMap::new(),
-        };
-        let outcome = endpoints.perform(&convex, key, &Effect::Observe(observation)).await;
-        let Outcome::Observed(reading) = outcome else { panic!("{outcome:?}") };
-        let measurements = reading.measurements.into_iter();
-        let failed = measurements.map(|one| match one.measured {
-            Measured::Failed(words) => (one.criterion, words),
-            measured @ (Measured::Number(_) | Measured::Text(_) | Measured::Missing(_)) => {
-                panic!("{measured:?}")
-            }
-        });
-        failed.collect()
-    }
-
     async fn ask(endpoints: &Endpoints, name: &str) -> String {
-        read(endpoints, vec![query(http(name), &["a"])]).await.remove(0).1
+        let source = Source::Http(HttpGet { endpoint: name.into(), path: "/".into() });
+        let span =
+            Span { from: Timestamp::UNIX_EPOCH, to: Timestamp::UNIX_EPOCH, end: SpanEnd::Now };
+        match endpoints.ask(&[(&source, span)]).await.remove(0) {
+            Answer::Failed(words) => words,
+            answer @ (Answer::Told { .. } | Answer::Missing(_)) => panic!("{answer:?}"),
+        }
     }
 
     #[tokio::test]
@@ -302,28 +206,5 @@ mod tests {
             "could not connect to endpoint metrics: connection refused"
         );
         assert_eq!(endpoints.conditions()["metrics"].complaint, None);
-    }
-
-    #[tokio::test]
-    async fn a_reading_has_every_source_in_its_place_wherever_it_is_asked() {
-        let dir = tempfile::tempdir().unwrap();
-        let function = || Source::Function(FunctionCall { path: "m:f".into(), args: "{}".into() });
-        let sources = vec![
-            query(http("x"), &["a", "b"]),
-            query(function(), &["c", "d"]),
-            query(http("y"), &["e"]),
-            query(function(), &["f"]),
-        ];
-        let found = read(&endpoints(dir.path()), sources).await;
-        let found: Vec<_> = found
-            .iter()
-            .map(|(criterion, words)| {
-                let place = ["endpoint `x`", "endpoint `y`", "deployment p"];
-                let place = place.into_iter().find(|place| words.contains(place));
-                (criterion.as_str(), place.unwrap_or(words))
-            })
-            .collect();
-        let (x, y, p) = ("endpoint `x`", "endpoint `y`", "deployment p");
-        assert_eq!(found, [("a", x), ("b", x), ("c", p), ("d", p), ("e", y), ("f", p)]);
     }
 }

@@ -110,8 +110,12 @@ async fn site(row: &Row, landing: Landing) -> (Site, rollout_convex::Convex) {
 async fn reading(row: &Row) -> (Option<Fault>, String) {
     let (site, convex) = site(row, Landing::Lost).await;
     let metric = MetricQuery::of("rate", "/rate", Unit::Percent);
-    let source =
-        SourceQuery::once("s", call("m:f", "{}"), Span::at(Timestamp::UNIX_EPOCH), vec![metric]);
+    let source = SourceQuery::once(
+        "s",
+        call("m:f", "{}"),
+        Span::at(Timestamp::UNIX_EPOCH),
+        vec![metric],
+    );
     let observation = Observation {
         flags: vec![flag("A")],
         sources: vec![source],
