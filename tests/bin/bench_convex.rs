@@ -12,9 +12,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use rollout_api::StartRequest;
 use rollout_api::client::{Client, IdempotencyKey};
-use rollout_e2e::{Daemon, EmulatorProcess, Row, Run, Workshop, finish, table};
+use rollout_api::{JournalEntry, StartRequest};
+use rollout_e2e::{Daemon, EmulatorProcess, Row, Run, Workshop, finish, table, verdict_of};
 use tempfile::TempDir;
 use tokio::process::Command;
 
@@ -43,13 +43,19 @@ async fn main() -> Result<()> {
 /// Five flags back to their safe values: by us, and by the guide's own five commands.
 async fn rollback_rows(site: &Site, workshop: &Workshop) -> Result<Vec<Row>> {
     let mut ours = Vec::new();
-    let (mut connections, mut requests) = (0, 0);
+    let (mut connections, mut later, mut requests) = (0, 0, 0);
     for number in 0..ROLLBACKS {
         let emulator = &site.emulators[number];
         let mut run = site.begin(number, &plan_of_five(number)).await?;
-        run.until_that("the last window", |entry| entry.kind == "bake_started").await;
+        run.until("reading_taken").await;
+        let first = emulator.connections().await;
+        let is_last = Some(u8::try_from(FLAGS.len())?);
+        let last_window =
+            |entry: &JournalEntry| entry.kind == "bake_started" && entry.phase == is_last;
+        run.until_that("the last window", last_window).await;
         ours.push(site.time_rollback(emulator, &mut run).await?);
         connections = connections.max(emulator.connections().await);
+        later = later.max(emulator.connections().await - first);
         requests = requests.max(emulator.get("requests").await.as_array().map_or(0, Vec::len));
     }
     let folder = tempfile::tempdir_in(workshop.dir())?;
@@ -76,8 +82,8 @@ async fn rollback_rows(site: &Site, workshop: &Workshop) -> Result<Vec<Row>> {
             "TCP connections to one deployment, start to rollback",
             connections as f64,
             1.0,
-            "",
-            &format!("(for {requests} requests)"),
+            "connections",
+            &format!(" (for {requests} requests; {later} made after the first reading)"),
         ),
     ])
 }
@@ -117,7 +123,9 @@ async fn executions_row(site: &Site) -> Result<Row> {
         run.until("bake_started").await;
         emulator.post("executions", "[{\"function\": \"messages:send\", \"times\": 50}]").await;
         // The stream is followed, and what it says is no breach.
-        run.until_that("a reading that passes", |entry| entry.kind == "reading_taken").await;
+        let passes =
+            |entry: &JournalEntry| entry.kind == "reading_taken" && verdict_of(entry) == "pass";
+        run.until_that("a reading that passes", passes).await;
         let start = Instant::now();
         let failing = "[{\"function\": \"messages:send\", \"times\": 50, \"error\": \"boom\"}]";
         emulator.post("executions", failing).await;

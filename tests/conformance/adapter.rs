@@ -147,19 +147,12 @@ async fn set(convex: &Convex, seq: u64, wanted: &[(&str, &str)]) -> Outcome {
 
 async fn read(convex: &Convex, seq: u64, names: &BTreeSet<&str>) -> Variables {
     let flags = names.iter().map(|name| flag(name)).collect();
-    let observation = Observation {
-        flags,
-        sources: Vec::new(),
-        probes: Vec::new(),
-        bindings: BTreeMap::new(),
-    };
-    match convex.perform(effect_key(seq), &Effect::Observe(observation)).await {
-        Outcome::Observed(reading) => {
-            let flags = reading.flags.unwrap().into_iter();
-            flags.filter_map(|(name, value)| Some((name.to_string(), value?))).collect()
-        }
-        other => panic!("no reading: {other:?}"),
-    }
+    let observation =
+        Observation { flags, sources: Vec::new(), probes: Vec::new(), bindings: BTreeMap::new() };
+    let outcome = convex.perform(effect_key(seq), &Effect::Observe(observation)).await;
+    let Outcome::Observed(reading) = outcome else { panic!("no reading: {outcome:?}") };
+    let flags = reading.flags.unwrap().into_iter();
+    flags.filter_map(|(name, value)| Some((name.to_string(), value?))).collect()
 }
 
 fn effect_key(seq: u64) -> EffectKey {
@@ -175,7 +168,8 @@ fn batches(writes: &[Value]) -> Vec<BTreeMap<String, Value>> {
     let batch = |write: &Value| {
         assert_eq!(write["applied"], true, "{write}");
         let changes = write["changes"].as_array().unwrap().iter();
-        changes.map(|one| (one["name"].as_str().unwrap().to_owned(), one["value"].clone()))
+        changes
+            .map(|one| (one["name"].as_str().unwrap().to_owned(), one["value"].clone()))
             .collect()
     };
     writes.iter().map(batch).collect()

@@ -44,7 +44,7 @@ async fn deploy_key() {
 
 /// Plays one script; every line must come out as it is written.
 async fn play(name: &str) {
-    let Some(workshop) = workshop(name) else { return };
+    let Some(workshop) = workshop(&format!("the script {name}")) else { return };
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("conformance/script");
     let path = path.join(format!("{name}.txt"));
     let text = fs::read_to_string(&path).unwrap();

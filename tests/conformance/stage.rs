@@ -50,7 +50,7 @@ impl Stage {
             Act::Command { key, args } => {
                 let mut lines = self.command(*key, args).await;
                 lines.extend(self.new_requests().await);
-                lines.extend(self.new_writes().await.iter().map(|write| shown(write)));
+                lines.extend(self.new_writes().await.iter().map(shown));
                 lines
             }
             Act::Variables => {

@@ -18,6 +18,8 @@ pub enum Tool {
     MkfsExt4,
     /// `mount`, `umount` and `losetup` of util-linux.
     Mount,
+    /// Node, which Convex's own tools run on.
+    Node,
 }
 
 /// True when the machine has all of `tools`; otherwise says what `test` misses.
@@ -52,6 +54,7 @@ impl Tool {
     fn is_there(self) -> bool {
         match self {
             Self::Cc => answers("cc", &["--version"]),
+            Self::Node => answers("node", &["--version"]),
             Self::Root => answers_zero("id", &["-u"]) && Path::new("/dev/loop-control").exists(),
             Self::MkfsExt4 => answers("mkfs.ext4", &["-V"]),
             Self::Mount => {
@@ -63,6 +66,7 @@ impl Tool {
     fn words(self) -> &'static str {
         match self {
             Self::Cc => "a C compiler (`cc`)",
+            Self::Node => "`node`",
             Self::Root => "root with loop devices",
             Self::MkfsExt4 => "`mkfs.ext4` (e2fsprogs)",
             Self::Mount => "`mount`, `umount`, `losetup` (util-linux)",

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use crate::tool::{everything_is_required, say};
+use crate::tool::{Tool, everything_is_required, has_all, say};
 
 /// The longest that one of the tools may take: the command line gives up on a dead port after 36 s.
 const RUN_MAX: Duration = Duration::from_secs(120);
@@ -29,6 +29,9 @@ impl Workshop {
     ///
     /// When it is missing and everything is required.
     pub fn find(test: &str, program: &Path) -> Option<Self> {
+        if !has_all(test, &[Tool::Node]) {
+            return None;
+        }
         let target = program.ancestors().nth(2)?;
         let dir = target.join("conformance");
         let wanted = include_str!("../conformance/node/package-lock.json");

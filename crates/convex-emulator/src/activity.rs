@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::calls::{Call, Outcome};
-use crate::completion::{Caller, Completion, EntryKind, identity_type};
+use crate::completion::{Caller, Completion, EntryKind, LogLine, identity_type};
 use crate::executions::ExecutionLog;
 use crate::functions::FunctionKind;
 use crate::health::Progress;
@@ -75,6 +75,7 @@ impl Activity {
         call: &Call<'_>,
         kind: FunctionKind,
         outcome: &Outcome,
+        log_lines: Vec<LogLine>,
     ) {
         self.noted += 1;
         let draw = hash(self.noted, "execution");
@@ -99,7 +100,7 @@ impl Activity {
             request_id: call.request_id.to_owned(),
             execution_id: format!("{draw:016x}"),
             parent_execution_id: None,
-            log_lines: Vec::new(),
+            log_lines,
             documents: (1, u64::from(kind == FunctionKind::Mutation)),
         };
         self.record(now, completion);

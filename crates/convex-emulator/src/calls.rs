@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde_json::Value as Json;
 
 use crate::access::{Identity, Operation};
-use crate::completion::Caller;
+use crate::completion::{Caller, LogLine};
 use crate::deployment::Deployment;
 use crate::functions::{self, Args, Function, FunctionKind, Thrown, Visibility};
 use crate::value::Value;
@@ -33,6 +33,22 @@ pub(crate) enum Outcome {
     Failed(String, Option<Value>),
 }
 
+/// What is answered to a call.
+#[derive(Debug, Clone)]
+pub(crate) struct Answer {
+    pub(crate) outcome: Outcome,
+    /// What the function logged, as answers show it.
+    pub(crate) log_lines: Vec<String>,
+}
+
+/// A call that was judged, and run if it came to that.
+struct Ran {
+    outcome: Outcome,
+    /// As what it is noted; `None` is not at all.
+    noted: Option<FunctionKind>,
+    log_lines: Vec<LogLine>,
+}
+
 /// A call, read and taken apart.
 #[derive(Debug)]
 pub(crate) struct Call<'a> {
@@ -50,13 +66,18 @@ pub(crate) fn execute(
     deployment: &mut Deployment,
     now: Timestamp,
     call: &Call<'_>,
-) -> Result<Outcome, ApiError> {
-    let (outcome, noted) = run(deployment, now, call)?;
+) -> Result<Answer, ApiError> {
+    let Ran { outcome, noted, log_lines } = run(deployment, now, call)?;
+    let shown = if deployment.redacts() { &[] } else { &*log_lines };
+    let answer = Answer {
+        outcome: outcome.clone(),
+        log_lines: shown.iter().map(LogLine::to_text).collect(),
+    };
     if let Some(kind) = noted {
         deployment.catch_up(now);
-        deployment.activity_mut().note(now, call, kind, &outcome);
+        deployment.activity_mut().note(now, call, kind, &outcome, log_lines);
     }
-    Ok(outcome)
+    Ok(answer)
 }
 
 /// Turns `dir/module.js:function` into `dir/module:function`, and adds `:default`.
@@ -92,17 +113,15 @@ pub(crate) fn read_args(args: &Json) -> Result<Result<Args, Thrown>, ApiError> {
 
 /// The outcome, and as what kind of function it is noted: refusals count under the name that was
 /// asked for, except where the endpoint first has to find out what the name stands for.
-fn run(
-    deployment: &mut Deployment,
-    now: Timestamp,
-    call: &Call<'_>,
-) -> Result<(Outcome, Option<FunctionKind>), ApiError> {
+fn run(deployment: &mut Deployment, now: Timestamp, call: &Call<'_>) -> Result<Ran, ApiError> {
     let is_system = call.name.starts_with("_system/");
     let asked = match call.endpoint {
         Endpoint::Typed(kind) if !is_system => Some(kind),
         Endpoint::Typed(_) | Endpoint::Any | Endpoint::Run(_) => None,
     };
-    let refuse = |text: String, noted| Ok((Outcome::Failed(text, None), noted));
+    let refuse = |text: String, noted| {
+        Ok(Ran { outcome: Outcome::Failed(text, None), noted, log_lines: Vec::new() })
+    };
     let is_visible = |function: &&Function| match function.visibility {
         Visibility::Public => true,
         Visibility::Internal => call.identity != Identity::Anyone,
@@ -116,7 +135,8 @@ fn run(
     let Some(function) = found else {
         return match deployment.progress().scenario().kind_of_traffic(call.name) {
             Some(kind) if asked.is_none_or(|asked| asked == kind) => {
-                Ok((Outcome::Value(Value::Null), Some(kind)))
+                let (outcome, noted) = (Outcome::Value(Value::Null), Some(kind));
+                Ok(Ran { outcome, noted, log_lines: Vec::new() })
             }
             Some(kind) => refuse(wrong_kind(call.name, asked.unwrap_or(kind), kind), noted),
             None => refuse(not_found(call.endpoint, call.name), noted),
@@ -136,8 +156,12 @@ fn run(
     }
     let args = call.args.clone();
     let result = args.and_then(|args| functions::run(deployment, now, function, &args));
+    let log_lines = match result {
+        Err(Thrown::Arguments(_)) => Vec::new(),
+        Ok(_) | Err(_) => deployment.progress().logged(function.name, now),
+    };
     let outcome = result.map_or_else(|thrown| failed(function, thrown), Outcome::Value);
-    Ok((outcome, noted))
+    Ok(Ran { outcome, noted, log_lines })
 }
 
 fn wrong_kind(name: &str, asked: FunctionKind, is: FunctionKind) -> String {

@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::audit::AuditAccess;
 use crate::clock::EmulatorClock;
 use crate::emulator::{Config, Emulator, EmulatorError};
 use crate::scenario::Scenario;
@@ -22,7 +23,7 @@ use crate::scenario_file::ScenarioError;
 
 /// A Convex deployment in one process, for tests, demos and dry runs
 #[derive(Debug, Parser)]
-#[command(name = "convex-emulator", version)]
+#[command(name = "convex-emulator", version, after_help = AFTER_HELP)]
 struct Options {
     /// Address to listen on
     #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
@@ -42,6 +43,9 @@ struct Options {
     /// Read-only key, `<name>|<secret>`
     #[arg(long, value_name = "KEY")]
     read_only_key: Option<String>,
+    /// Have an audit log, as a cloud deployment; without it as a self-hosted one
+    #[arg(long)]
+    audit_log: bool,
     /// Environment variable to start with; may be repeated
     #[arg(long = "env", value_name = "NAME=VALUE", value_parser = parse_variable)]
     env: Vec<(String, String)>,
@@ -120,12 +124,16 @@ fn config(options: Options) -> Result<Config, CliError> {
         _ => EmulatorClock::accelerated(options.accelerate),
     };
     let defaults = Config::named(options.name);
+    let mut scenario = load_scenario(options.scenario)?;
+    if options.audit_log {
+        scenario.audit_access = AuditAccess::Enabled;
+    }
     Ok(Config {
         bind: SocketAddr::new(options.bind, options.port),
         admin_key: options.admin_key.unwrap_or(defaults.admin_key),
         read_only_key: options.read_only_key.unwrap_or(defaults.read_only_key),
         env: options.env.into_iter().collect::<BTreeMap<_, _>>(),
-        scenario: load_scenario(options.scenario)?,
+        scenario,
         clock,
         name: defaults.name,
     })
@@ -164,3 +172,13 @@ fn parse_factor(text: &str) -> Result<f64, String> {
         Err("expected a number above 0".to_owned())
     }
 }
+
+const AFTER_HELP: &str = "\
+Prints where it listens and with which keys, and runs until SIGINT or SIGTERM.
+
+With Convex's own CLI:
+  CONVEX_SELF_HOSTED_URL=<url> CONVEX_SELF_HOSTED_ADMIN_KEY='<admin key>' npx convex env list
+or, as with a deploy key:
+  CONVEX_PROVISION_HOST=<url> CONVEX_DEPLOY_KEY='prod:<admin key>' npx convex env list
+
+Exit codes: 0 after a signal, 1 when it cannot start, 2 when the arguments are wrong.";

@@ -194,7 +194,7 @@ impl Completion {
             .http_status
             .filter(|_| self.error.is_none())
             .map(|status| json!({ "status": status.to_string() }));
-        let user_time = (!self.cached).then(|| self.took.as_secs_f64());
+        let user_time = (!self.cached).then_some(self.took.as_secs_f64());
         json!({
             "kind": "Completion",
             "udfType": self.udf_type.as_str(),

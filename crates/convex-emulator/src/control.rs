@@ -11,12 +11,13 @@ use serde_json::{Value as Json, json};
 
 use crate::clock::EmulatorClock;
 use crate::connection::ConnectionCounts;
-use crate::deployment::{Deployment, DisabledBy, RunState};
+use crate::deployment::Deployment;
 use crate::envvars::EnvChange;
 use crate::faults::{self, Fault};
 use crate::injected::InjectedExecutions;
 use crate::metrics::Gauges;
 use crate::records::{RequestRecord, Write};
+use crate::run_state::{DisabledBy, RunState};
 use crate::tasks::Task;
 use crate::wire::{ApiError, Request, Response};
 
@@ -69,33 +70,54 @@ fn answer(
     request: &Request,
 ) -> Result<Response, ApiError> {
     let name = request.path.strip_prefix(PREFIX).unwrap_or_default();
-    let ok = |body: Json| Ok(Response::json(200, &body));
-    match (request.method.as_str(), name) {
-        ("GET", "writes") => ok(deployment.writes().iter().map(Write::to_json).collect()),
-        ("GET", "requests") => {
-            ok(deployment.requests().iter().map(RequestRecord::to_json).collect())
+    let known = match request.method.as_str() {
+        "GET" => show(deployment, server, now, name).map(|body| Response::json(200, &body)),
+        _ if act(deployment, now, request, name)? => Some(Response::empty(200)),
+        _ => None,
+    };
+    known.ok_or_else(|| ApiError::new(404, "NoSuchControl", format!("there is no {name} here")))
+}
+
+/// What a `GET` shows; `None` for a name that is none.
+fn show(deployment: &Deployment, server: &Server, now: Timestamp, name: &str) -> Option<Json> {
+    Some(match name {
+        "writes" => deployment.writes().iter().map(Write::to_json).collect(),
+        "requests" => deployment.requests().iter().map(RequestRecord::to_json).collect(),
+        "tasks" => deployment.tasks().iter().map(task_json).collect(),
+        "env" => json!(deployment.env().to_map()),
+        "faults" => faults::to_json(deployment.faults()),
+        "clock" => {
+            json!({
+                "now": now.to_string(),
+                "startedAt": deployment.progress().started_at().to_string(),
+                "realOrigin": server.clock.real_origin().to_string(),
+                "origin": server.clock.origin().to_string(),
+                "scale": server.clock.scale(),
+            })
         }
-        ("GET", "tasks") => ok(deployment.tasks().iter().map(task_json).collect()),
-        ("GET", "env") => ok(json!(deployment.env().to_map())),
-        ("GET", "faults") => ok(faults::to_json(deployment.faults())),
-        ("GET", "clock") => ok(json!({
-            "now": now.to_string(),
-            "startedAt": deployment.progress().started_at().to_string(),
-            "realOrigin": server.clock.real_origin().to_string(),
-            "origin": server.clock.origin().to_string(),
-            "scale": server.clock.scale(),
-        })),
-        ("GET", "connections") => ok(json!({
-            "accepted": server.connections.accepted,
-            "open": server.connections.open,
-        })),
+        "connections" => {
+            json!({
+                "accepted": server.connections.accepted,
+                "open": server.connections.open,
+            })
+        }
+        _ => return None,
+    })
+}
+
+/// Does what another request asks for; `false` for a name that is none.
+fn act(
+    deployment: &mut Deployment,
+    now: Timestamp,
+    request: &Request,
+    name: &str,
+) -> Result<bool, ApiError> {
+    match (request.method.as_str(), name) {
         ("POST", "faults") => {
             deployment.inject(request.read_json::<Fault>(BODY_BYTES_MAX)?);
-            Ok(Response::empty(200))
         }
         ("DELETE", "faults") => {
             deployment.faults_mut().clear();
-            Ok(Response::empty(200))
         }
         ("POST", "env") => {
             let values = request.read_json::<BTreeMap<String, Option<String>>>(BODY_BYTES_MAX)?;
@@ -105,24 +127,20 @@ fn answer(
                 Some(member) => deployment.edit_as(member, &changes, now)?,
                 None => deployment.edit(&changes, now)?,
             }
-            Ok(Response::empty(200))
         }
         ("POST", "state") => {
             deployment.catch_up(now);
             let body = request.read_json::<StateBody>(BODY_BYTES_MAX)?;
             deployment.set_disabled_by(body.disabled_by);
             deployment.set_run_state(body.state);
-            Ok(Response::empty(200))
         }
         ("POST", "executions") => {
             let injected = request.read_json::<Vec<InjectedExecutions>>(BODY_BYTES_MAX)?;
             deployment.inject_executions(now, &injected);
-            Ok(Response::empty(200))
         }
         ("POST", "gauges") => {
             let gauges = request.read_json::<Gauges>(BODY_BYTES_MAX)?;
             deployment.activity_mut().metrics_mut().gauges = gauges;
-            Ok(Response::empty(200))
         }
         ("POST", "restart") => {
             let body = if request.body.is_empty() {
@@ -131,27 +149,23 @@ fn answer(
                 request.read_json::<RestartBody>(BODY_BYTES_MAX)?
             };
             deployment.restart(now, body.cursor_back_ms.max(0.0));
-            Ok(Response::empty(200))
         }
         ("POST", "audit_log") => {
             deployment.set_audit_access(request.read_json(BODY_BYTES_MAX)?);
-            Ok(Response::empty(200))
         }
         ("POST", "variables") => {
             deployment.declare(request.read_json(BODY_BYTES_MAX)?);
-            Ok(Response::empty(200))
         }
         ("POST", "redaction") => {
             let body = request.read_json::<RedactionBody>(BODY_BYTES_MAX)?;
             deployment.set_redaction(body.redacts);
-            Ok(Response::empty(200))
         }
         ("POST", "push") => {
             deployment.push(now);
-            Ok(Response::empty(200))
         }
-        _ => Err(ApiError::new(404, "NoSuchControl", format!("there is no {name} here"))),
+        _ => return Ok(false),
     }
+    Ok(true)
 }
 
 fn task_json(task: &Task) -> Json {

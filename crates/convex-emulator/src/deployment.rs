@@ -18,6 +18,7 @@ use crate::faults::{Fault, Faults};
 use crate::health::{Health, Progress};
 use crate::injected::InjectedExecutions;
 use crate::records::{Records, RequestRecord, Write};
+use crate::run_state::{DisabledBy, RunState};
 use crate::scenario::Scenario;
 use crate::stamps::{Stamp, Stamps};
 use crate::tasks::Tasks;
@@ -49,33 +50,6 @@ pub enum SettingsError {
     Env(#[from] EnvVarRejected),
 }
 
-/// Whether a deployment runs functions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum RunState {
-    /// It does.
-    Running,
-    /// A person paused it.
-    Paused,
-    /// It exceeded a limit.
-    Disabled,
-    /// Convex suspended it.
-    Suspended,
-}
-
-/// What a disabled deployment exceeded.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum DisabledBy {
-    /// The limits of the free plan.
-    FreePlan,
-    /// A limit on spending.
-    Spending,
-    /// A limit on usage that somebody configured.
-    #[default]
-    UsageLimit,
-}
-
 /// A deployment.
 #[derive(Debug, Clone)]
 pub struct Deployment {
@@ -96,35 +70,6 @@ pub struct Deployment {
     changed_at: Timestamp,
     audit_log: AuditLog,
     disabled_by: DisabledBy,
-}
-
-impl RunState {
-    /// The state as Convex spells it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Running => "running",
-            Self::Paused => "paused",
-            Self::Disabled => "disabled",
-            Self::Suspended => "suspended",
-        }
-    }
-}
-
-impl DisabledBy {
-    fn words(self) -> &'static str {
-        match self {
-            Self::FreePlan => {
-                "You have exceeded the free plan limits, so your deployments have been disabled. Please upgrade to a Pro plan or reach out to us at support@convex.dev for help."
-            }
-            Self::Spending => {
-                "You have exceeded your spending limits, so your deployments have been disabled. Please increase your spending limit on the Convex dashboard or wait until limits reset."
-            }
-            Self::UsageLimit => {
-                "This deployment has been disabled because it exceeded a configured usage limit."
-            }
-        }
-    }
 }
 
 impl Deployment {
@@ -240,12 +185,7 @@ impl Deployment {
 
     /// Why no function runs, as clients are told; `None` while they do.
     pub(crate) fn refusal(&self) -> Option<&'static str> {
-        match self.run_state {
-            RunState::Running => None,
-            RunState::Paused => Some(PAUSED),
-            RunState::Disabled => Some(self.disabled_by.words()),
-            RunState::Suspended => Some(SUSPENDED),
-        }
+        self.run_state.refusal(self.disabled_by)
     }
 
     /// When something last changed that a query can read.
@@ -367,6 +307,12 @@ impl Deployment {
         if self.redacts { head } else { format!("{head}\n{reason}") }
     }
 
+    /// Whether the reasons of function errors are withheld.
+    #[must_use]
+    pub fn redacts(&self) -> bool {
+        self.redacts
+    }
+
     /// Withholds the reasons of function errors from now on, or no longer.
     pub fn set_redaction(&mut self, redacts: bool) {
         self.redacts = redacts;
@@ -430,7 +376,3 @@ impl Deployment {
         self.stamps.next_request_id()
     }
 }
-
-const PAUSED: &str = "Cannot run functions while this deployment is paused. Resume the deployment in the dashboard settings to allow functions to run.";
-const SUSPENDED: &str =
-    "Cannot run functions while this deployment is suspended. Please contact support.";

@@ -14,12 +14,13 @@ use tokio::task::JoinHandle;
 
 use crate::clock::EmulatorClock;
 use crate::connection::ConnectionCounts;
-use crate::deployment::{Deployment, DeploymentSettings, RunState, SettingsError};
+use crate::deployment::{Deployment, DeploymentSettings, SettingsError};
 use crate::envvars::{EnvChange, EnvVarRejected};
 use crate::faults::Fault;
 use crate::http::Shell;
 use crate::injected::InjectedExecutions;
 use crate::records::{RequestRecord, Write};
+use crate::run_state::RunState;
 use crate::scenario::Scenario;
 use crate::tasks::Task;
 

@@ -3,14 +3,12 @@
 //! A function that does not exist, may not be seen, has another type, refuses its arguments, is
 //! paused or throws answers HTTP 200 with `"status":"error"`; only the text tells which.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
 use crate::access::Credential;
-use crate::calls::{self, Call, Endpoint, Outcome, canonical_name, read_args};
+use crate::calls::{self, Answer, Call, Endpoint, Outcome, canonical_name, read_args};
 use crate::completion::Caller;
 use crate::deployment::Deployment;
 use crate::value::Encoding;
@@ -73,8 +71,8 @@ pub(crate) fn run_body(
         caller: Caller::HttpApi,
         request_id: &request_id,
     };
-    let outcome = calls::execute(deployment, now, &call)?;
-    Ok(encode(deployment, outcome, encoding, &request_id))
+    let answer = calls::execute(deployment, now, &call)?;
+    Ok(encode(deployment, answer, encoding, &request_id))
 }
 
 fn read_body(request: &Request, endpoint: Endpoint<'_>) -> Result<CallBody, ApiError> {
@@ -102,21 +100,22 @@ fn read_body(request: &Request, endpoint: Endpoint<'_>) -> Result<CallBody, ApiE
     Ok(CallBody { path, args, format: request.query.get("format").cloned(), component_path: None })
 }
 
-fn encode(deployment: &Deployment, outcome: Outcome, encoding: Encoding, request_id: &str) -> Json {
-    match outcome {
+fn encode(deployment: &Deployment, answer: Answer, encoding: Encoding, request_id: &str) -> Json {
+    let mut body = match answer.outcome {
         Outcome::Value(value) => json!({ "status": "success", "value": value.encode(encoding) }),
-        Outcome::Failed(text, error_value) => {
+        Outcome::Failed(text, thrown) => {
             let message = deployment.error_message(request_id, &text);
-            let mut body = BTreeMap::from([
-                ("status", json!("error")),
-                ("errorMessage", Json::String(message)),
-            ]);
-            if let Some(error_value) = error_value {
-                body.insert("errorData", error_value.encode(encoding));
+            let mut body = json!({ "status": "error", "errorMessage": message });
+            if let Some(thrown) = thrown {
+                body["errorData"] = thrown.encode(encoding);
             }
-            json!(body)
+            body
         }
+    };
+    if !answer.log_lines.is_empty() {
+        body["logLines"] = json!(answer.log_lines);
     }
+    body
 }
 
 /// Arguments of 16 MiB and what surrounds them.

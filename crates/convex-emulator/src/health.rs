@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::completion::LogLine;
 use crate::envvars::EnvVars;
 use crate::scenario::{Alert, Change, Outage, Scenario, Throw};
 use crate::stamps::hash;
@@ -75,6 +76,13 @@ impl Progress {
     pub fn thrown(&self, function: &str, now: Timestamp) -> Option<&Throw> {
         let throws = self.in_force(now).filter_map(|change| change.throw.as_ref());
         throws.filter(|throw| throw.function == function).last()
+    }
+
+    /// What `function` logs at `now`.
+    #[must_use]
+    pub fn logged(&self, function: &str, now: Timestamp) -> Vec<LogLine> {
+        let logs = self.in_force(now).filter_map(|change| change.log.as_ref());
+        logs.filter(|log| log.function == function).flat_map(|log| log.lines.clone()).collect()
     }
 
     /// How often `traffic` is called at `now` and how it ends.

@@ -14,6 +14,7 @@ use crate::completion::UdfType;
 use crate::deployment::Deployment;
 use crate::histogram::Histogram;
 use crate::metrics::{Counts, FunctionKey, Metrics, Minute, Window, canonical_path};
+use crate::metrics_json::{Share, counts_json, percent_json, rate_json, series_json, with_rest};
 use crate::wire::{ApiError, Request, Response, identify};
 
 /// Which metric is asked for.
@@ -43,15 +44,6 @@ struct TimeText {
     secs_since_epoch: i64,
     nanos_since_epoch: i32,
 }
-
-/// Parts of a whole, for percentages.
-#[derive(Debug, Clone, Copy, Default)]
-struct Share {
-    part: u64,
-    whole: u64,
-}
-
-type Series<T> = Vec<Option<T>>;
 
 impl MetricsRoute {
     pub(crate) fn find(path: &str) -> Option<Self> {
@@ -265,19 +257,6 @@ impl Wanted {
     }
 }
 
-impl Share {
-    fn add(&mut self, other: Self) {
-        self.part += other.part;
-        self.whole += other.whole;
-    }
-
-    fn percent(&self) -> Option<f64> {
-        #[expect(clippy::cast_precision_loss, reason = "counts of an hour fit")]
-        let percent = |part: u64, whole: u64| part as f64 / whole as f64 * 100.0;
-        (self.whole > 0).then(|| percent(self.part, self.whole))
-    }
-}
-
 fn hits(counts: &Counts) -> Share {
     Share { part: counts.cache_hits, whole: counts.cache_hits + counts.cache_misses }
 }
@@ -322,48 +301,6 @@ fn shares_json(
         percent_json(window, &shares)
     };
     with_rest(named, &series, counts_at_all)
-}
-
-/// The named functions one by one, then all others that count as `_rest`.
-fn with_rest(
-    named: &[FunctionKey],
-    series: &dyn Fn(&dyn Fn(&FunctionKey) -> bool) -> Json,
-    counts_at_all: impl Fn(&FunctionKey) -> bool,
-) -> Json {
-    let mut rows: Vec<Json> = named
-        .iter()
-        .map(|key| json!([key.shown(), series(&|other: &FunctionKey| other == key)]))
-        .collect();
-    let rest = |key: &FunctionKey| counts_at_all(key) && !named.contains(key);
-    rows.push(json!(["_rest", series(&rest)]));
-    Json::Array(rows)
-}
-
-fn series_json<T>(window: &Window, series: &Series<T>, value: impl Fn(&T) -> Option<f64>) -> Json {
-    let pair = |(bucket, sum): (usize, &Option<T>)| {
-        let start = window.bucket_start(bucket);
-        let time = json!({
-            "secs_since_epoch": start.as_second(),
-            "nanos_since_epoch": start.subsec_nanosecond(),
-        });
-        json!([time, sum.as_ref().and_then(&value)])
-    };
-    series.iter().enumerate().map(pair).collect()
-}
-
-fn percent_json(window: &Window, series: &Series<Share>) -> Json {
-    series_json(window, series, Share::percent)
-}
-
-#[expect(clippy::cast_precision_loss, reason = "counts of an hour fit")]
-fn counts_json(window: &Window, series: &Series<u64>) -> Json {
-    series_json(window, series, |count| Some(*count as f64))
-}
-
-#[expect(clippy::cast_precision_loss, reason = "counts of an hour fit")]
-fn rate_json(window: &Window, series: &Series<u64>) -> Json {
-    let seconds = window.width().as_secs_f64();
-    series_json(window, series, |count| Some(*count as f64 / seconds))
 }
 
 fn field<'a>(request: &'a Request, name: &str) -> Result<&'a str, ApiError> {

@@ -9,7 +9,7 @@ use std::path::Path;
 use jiff::SignedDuration;
 
 use crate::audit::AuditAccess;
-use crate::completion::UdfType;
+use crate::completion::{LogLine, UdfType};
 use crate::declared::DeclaredVariable;
 use crate::functions::FunctionKind;
 use crate::scenario_file::{self, ScenarioError};
@@ -58,6 +58,8 @@ pub struct Change {
     pub traffic: Vec<TrafficChange>,
     /// A function that throws.
     pub throw: Option<Throw>,
+    /// A function that logs.
+    pub log: Option<Log>,
 }
 
 /// An alert as `checkAlerts` shows it.
@@ -80,6 +82,15 @@ pub struct Throw {
     pub message: String,
     /// With data the function throws a `ConvexError`.
     pub error_value: Option<Value>,
+}
+
+/// A function that logs while its change is in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// The function, as `module:name`.
+    pub function: String,
+    /// What it logs, in order.
+    pub lines: Vec<LogLine>,
 }
 
 /// A time during which no client gets an answer, or a bad one.

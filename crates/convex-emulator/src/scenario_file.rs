@@ -6,19 +6,21 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use jiff::{SignedDuration, Span, SpanRelativeTo};
+use jiff::SignedDuration;
 use serde::Deserialize;
 use thiserror::Error;
 use toml::Value as Toml;
 
 use crate::audit::AuditAccess;
+use crate::completion::LogLine;
 use crate::declared::DeclaredVariable;
 use crate::functions;
-use crate::health::{FIELDS, NOISY_FIELDS};
-use crate::scenario::{Alert, Change, Outage, OutageKind, Scenario, TaskOutcome, Throw};
+use crate::health::NOISY_FIELDS;
+use crate::scenario::{Alert, Change, Log, Outage, OutageKind, Scenario, TaskOutcome, Throw};
 use crate::scenario_traffic::{
     TrafficChangeText, TrafficText, check_names, read_traffic, read_traffic_change,
 };
+use crate::scenario_values::{known_field, known_name, read_scalar, read_span, read_value};
 use crate::value::Value;
 
 /// What is wrong with a scenario file.
@@ -108,6 +110,7 @@ struct ChangeText {
     #[serde(default)]
     alerts: Vec<AlertText>,
     throw: Option<ThrowText>,
+    log: Option<LogText>,
     #[serde(default)]
     traffic: Vec<TrafficChangeText>,
 }
@@ -127,6 +130,21 @@ struct ThrowText {
     message: String,
     #[serde(rename = "data")]
     error_value: Option<Toml>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LogText {
+    function: String,
+    #[serde(default = "LogText::level")]
+    level: String,
+    lines: Vec<String>,
+}
+
+impl LogText {
+    fn level() -> String {
+        "LOG".to_owned()
+    }
 }
 
 #[derive(Deserialize)]
@@ -239,6 +257,7 @@ fn read_change(text: ChangeText, place: &str) -> Result<Change, ScenarioError> {
         fields.insert(known_field(field, place)?, None);
     }
     let throw = text.throw.map(|throw| read_throw(throw, place)).transpose()?;
+    let log = text.log.map(|log| read_log(log, place)).transpose()?;
     let alerts = text.alerts.into_iter().map(|alert| Alert {
         severity: alert.severity,
         message: alert.message,
@@ -253,7 +272,15 @@ fn read_change(text: ChangeText, place: &str) -> Result<Change, ScenarioError> {
         alerts: alerts.collect(),
         traffic: traffic.collect::<Result<_, _>>()?,
         throw,
+        log,
     })
+}
+
+fn read_log(text: LogText, place: &str) -> Result<Log, ScenarioError> {
+    known_name(&text.function, &functions::names(), place, "function")?;
+    known_name(&text.level, &LOG_LEVELS, place, "level of a log line")?;
+    let line = |line: String| LogLine { level: text.level.clone(), text: format!("'{line}'") };
+    Ok(Log { function: text.function, lines: text.lines.into_iter().map(line).collect() })
 }
 
 fn read_throw(text: ThrowText, place: &str) -> Result<Throw, ScenarioError> {
@@ -284,65 +311,7 @@ fn read_outage(text: OutageText, place: &str) -> Result<Outage, ScenarioError> {
     Ok(Outage { at, lasts, kind })
 }
 
-fn read_span(text: &str, place: &str) -> Result<SignedDuration, ScenarioError> {
-    let span = text.parse::<Span>().and_then(|span| {
-        // Days are welcome in a scenario; emulator time has no time zone, so each has 24 hours.
-        span.to_duration(SpanRelativeTo::days_are_24_hours())
-    });
-    span.ok()
-        .filter(|span| !span.is_negative())
-        .ok_or_else(|| ScenarioError::Duration { place: place.to_owned(), text: text.to_owned() })
-}
-
-fn read_scalar(value: Toml, place: &str) -> Result<Value, ScenarioError> {
-    if value.is_table() || value.is_array() {
-        let expected = "a number, a string or a boolean";
-        return Err(ScenarioError::Unexpected { place: place.to_owned(), expected });
-    }
-    read_value(value, place)
-}
-
-fn read_value(value: Toml, place: &str) -> Result<Value, ScenarioError> {
-    Ok(match value {
-        Toml::String(text) => Value::Text(text),
-        #[expect(clippy::cast_precision_loss, reason = "every Convex number is a float")]
-        Toml::Integer(number) => Value::Float(number as f64),
-        Toml::Float(number) => Value::Float(number),
-        Toml::Boolean(flag) => Value::Bool(flag),
-        Toml::Datetime(_) => {
-            let expected = "a number, a string or a boolean instead of a date";
-            return Err(ScenarioError::Unexpected { place: place.to_owned(), expected });
-        }
-        Toml::Array(items) => Value::Array(
-            items.into_iter().map(|item| read_value(item, place)).collect::<Result<_, _>>()?,
-        ),
-        Toml::Table(entries) => Value::Object(
-            entries
-                .into_iter()
-                .map(|(key, value)| Ok((key, read_value(value, place)?)))
-                .collect::<Result<_, ScenarioError>>()?,
-        ),
-    })
-}
-
-fn known_field(field: String, place: &str) -> Result<String, ScenarioError> {
-    known_name(&field, &FIELDS, place, "health field")?;
-    Ok(field)
-}
-
-fn known_name(
-    name: &str,
-    known: &[&str],
-    place: &str,
-    kind: &'static str,
-) -> Result<(), ScenarioError> {
-    if known.contains(&name) {
-        return Ok(());
-    }
-    let (place, name, known) = (place.to_owned(), name.to_owned(), known.join(", "));
-    Err(ScenarioError::UnknownName { place, kind, name, known })
-}
-
+const LOG_LEVELS: [&str; 5] = ["LOG", "INFO", "WARN", "ERROR", "DEBUG"];
 /// What a deployment behind a load balancer answers when nothing else is said.
 const OUTAGE_STATUS: u16 = 503;
 

@@ -1,7 +1,7 @@
 //! The two execution streams: what a poll with a cursor finds, and whether it has to wait.
 //!
 //! A long poll is decided here and held by the shell: as long as [`waits`] says so, nothing is
-//! newer than the cursor. [`answer`] never waits; with nothing new it is the empty answer that
+//! newer than the cursor. `answer` never waits; with nothing new it is the empty answer that
 //! ends a poll after 60 seconds.
 
 use jiff::Timestamp;

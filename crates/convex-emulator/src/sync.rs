@@ -10,31 +10,18 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use jiff::Timestamp;
-use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
 use crate::access::{Credential, Identity};
-use crate::calls::{self, Call, Endpoint, Outcome};
+use crate::calls::{self, Answer, Call, Endpoint, Outcome};
 use crate::completion::Caller;
 use crate::deployment::Deployment;
 use crate::functions::{Args, FunctionKind, Thrown};
 use crate::stamps::to_millis;
+pub use crate::sync_messages::Frame;
+use crate::sync_messages::{Message, Modification, TokenType, Version, fatal, refused, to_nanos};
 use crate::value::Encoding;
 use crate::wire::ApiError;
-
-/// What the shell is to send.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Frame {
-    /// A text frame.
-    Text(String),
-    /// A close frame, after which nothing is sent or read.
-    Close {
-        /// The close code; `None` closes without one.
-        code: Option<u16>,
-        /// The reason; a code of the error catalogue where there is a close code.
-        reason: String,
-    },
-}
 
 /// One session.
 #[derive(Debug, Default)]
@@ -49,79 +36,12 @@ pub struct Session {
     closed: bool,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Version {
-    query_set: u32,
-    identity: u32,
-    ts: u64,
-}
-
 #[derive(Debug)]
 struct Subscription {
     name: String,
     args: Result<Args, Thrown>,
     /// What was last sent; `None` before the first answer.
     sent: Option<Outcome>,
-}
-
-#[derive(Deserialize)]
-#[serde(tag = "type")]
-enum Message {
-    #[serde(rename_all = "camelCase")]
-    Connect {
-        client_ts: Option<f64>,
-    },
-    #[serde(rename_all = "camelCase")]
-    Authenticate {
-        base_version: u32,
-        token_type: TokenType,
-        value: Option<String>,
-    },
-    #[serde(rename_all = "camelCase")]
-    ModifyQuerySet {
-        base_version: u32,
-        new_version: u32,
-        modifications: Vec<Modification>,
-    },
-    #[serde(rename_all = "camelCase")]
-    Mutation {
-        request_id: u32,
-        udf_path: String,
-        args: Json,
-    },
-    #[serde(rename_all = "camelCase")]
-    Action {
-        request_id: u32,
-        udf_path: String,
-        args: Json,
-    },
-    Event {},
-}
-
-#[derive(Deserialize)]
-enum TokenType {
-    Admin,
-    User,
-    None,
-}
-
-#[derive(Deserialize)]
-#[serde(tag = "type")]
-enum Modification {
-    #[serde(rename_all = "camelCase")]
-    Add { query_id: u32, udf_path: String, args: Json },
-    #[serde(rename_all = "camelCase")]
-    Remove { query_id: u32 },
-}
-
-impl Version {
-    fn to_json(self) -> Json {
-        json!({
-            "querySet": self.query_set,
-            "identity": self.identity,
-            "ts": BASE64.encode(self.ts.to_le_bytes()),
-        })
-    }
 }
 
 impl Session {
@@ -278,11 +198,11 @@ impl Session {
     ) -> Result<Vec<Frame>, Vec<Frame>> {
         let name = calls::canonical_name(path).map_err(refused)?;
         let args = calls::read_args(args).map_err(refused)?;
-        let (outcome, request_id) =
+        let (answer, request_id) =
             self.run(deployment, now, kind, &name, &args).map_err(refused)?;
         let kind = if kind == FunctionKind::Action { "ActionResponse" } else { "MutationResponse" };
-        let mut body = json!({ "type": kind, "requestId": id, "logLines": [] });
-        match outcome {
+        let mut body = json!({ "type": kind, "requestId": id, "logLines": answer.log_lines });
+        match answer.outcome {
             Outcome::Value(value) => {
                 body["success"] = json!(true);
                 body["result"] = value.encode(Encoding::Exact);
@@ -321,10 +241,10 @@ impl Session {
         let mut modified = Vec::new();
         for (id, query) in queries.iter_mut().filter(|(_, query)| wanted(query)) {
             let ran = self.run(deployment, now, FunctionKind::Query, &query.name, &query.args);
-            let (outcome, request_id) = ran?;
-            if query.sent.as_ref() != Some(&outcome) {
-                modified.push(modification(deployment, *id, &outcome, &request_id));
-                query.sent = Some(outcome);
+            let (answer, request_id) = ran?;
+            if query.sent.as_ref() != Some(&answer.outcome) {
+                modified.push(modification(deployment, *id, &answer, &request_id));
+                query.sent = Some(answer.outcome);
             }
         }
         self.queries = queries;
@@ -338,7 +258,7 @@ impl Session {
         kind: FunctionKind,
         name: &str,
         args: &Result<Args, Thrown>,
-    ) -> Result<(Outcome, String), ApiError> {
+    ) -> Result<(Answer, String), ApiError> {
         let request_id = deployment.next_request_id();
         let call = Call {
             endpoint: Endpoint::Typed(kind),
@@ -348,8 +268,8 @@ impl Session {
             caller: Caller::SyncWorker,
             request_id: &request_id,
         };
-        let outcome = calls::execute(deployment, now, &call)?;
-        Ok((outcome, request_id))
+        let answer = calls::execute(deployment, now, &call)?;
+        Ok((answer, request_id))
     }
 
     fn transition(&mut self, now: Timestamp, modified: Vec<Json>) -> Frame {
@@ -375,18 +295,13 @@ impl Session {
     }
 }
 
-fn modification(
-    deployment: &Deployment,
-    query_id: u32,
-    outcome: &Outcome,
-    request_id: &str,
-) -> Json {
-    match outcome {
+fn modification(deployment: &Deployment, query_id: u32, answer: &Answer, request_id: &str) -> Json {
+    match &answer.outcome {
         Outcome::Value(value) => json!({
             "type": "QueryUpdated",
             "queryId": query_id,
             "value": value.encode(Encoding::Exact),
-            "logLines": [],
+            "logLines": answer.log_lines,
             "journal": null,
         }),
         Outcome::Failed(text, thrown) => {
@@ -394,7 +309,7 @@ fn modification(
                 "type": "QueryFailed",
                 "queryId": query_id,
                 "errorMessage": deployment.error_message(request_id, text),
-                "logLines": [],
+                "logLines": answer.log_lines,
                 "journal": null,
             });
             if let Some(thrown) = thrown {
@@ -404,28 +319,3 @@ fn modification(
         }
     }
 }
-
-fn to_nanos(at: Timestamp) -> u64 {
-    u64::try_from(at.as_nanosecond()).unwrap_or(0)
-}
-
-/// A message of the client that breaks the protocol.
-fn fatal(error: &str) -> Vec<Frame> {
-    let body = json!({ "type": "FatalError", "error": error });
-    vec![Frame::Text(body.to_string()), Frame::Close { code: None, reason: String::new() }]
-}
-
-/// What the server refuses: its own overload with a close code, the client's mistakes in words.
-fn refused(error: ApiError) -> Vec<Frame> {
-    let code = match error.status {
-        429 | 503 => Some(CLOSE_AGAIN),
-        500.. => Some(CLOSE_ERROR),
-        _ => return fatal(&format!("{}: {}", error.code, error.message)),
-    };
-    vec![Frame::Close { code, reason: error.code }]
-}
-
-/// Try again later: the server is overloaded.
-const CLOSE_AGAIN: u16 = 1013;
-/// The server failed.
-const CLOSE_ERROR: u16 = 1011;

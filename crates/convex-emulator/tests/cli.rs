@@ -80,6 +80,25 @@ fn mistakes_are_named_and_end_with_their_code() {
     let (code, text) = run(&["--scenario", "/nowhere/x.toml"]);
     assert_eq!(code, Some(1));
     assert!(text.contains("cannot use scenario `/nowhere/x.toml`: cannot read"), "{text}");
+    let dir = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("cli");
+    std::fs::create_dir_all(&dir).unwrap();
+    let file = dir.join("wrong.toml");
+    for (scenario, place) in [
+        ("[base]\nerrorRate = 0.4\n[[traffic]]\nfunction = 5\n", "line 4, column 12"),
+        (
+            "[[change]]\n[[change]]\nlog = { function = \"no:no\", lines = [] }",
+            "change 2: there is no function `no:no`",
+        ),
+    ] {
+        std::fs::write(&file, scenario).unwrap();
+        let (code, text) = run(&["--scenario", file.to_str().unwrap()]);
+        assert_eq!(code, Some(1));
+        assert!(text.contains("wrong.toml`") && text.contains(place), "{text}");
+    }
+    std::fs::remove_dir_all(&dir).unwrap();
+    let help = Command::new(BINARY).arg("--help").output().unwrap();
+    let help = (help.status.code(), String::from_utf8(help.stdout).unwrap());
+    assert!(help.0 == Some(0) && help.1.contains("Exit codes: 0 after a signal"), "{help:?}");
     let (code, text) = run(&["--admin-key", "walrus|1"]);
     assert_eq!(code, Some(1));
     assert!(text.contains("the admin key must have the form `happy-otter-123|<secret>`"), "{text}");

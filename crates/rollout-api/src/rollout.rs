@@ -101,6 +101,8 @@ pub enum HoldKind {
     Baseline,
     /// A flag has a foreign value.
     Drift,
+    /// Code was pushed in the middle of a bake window.
+    CodePush,
     /// Phases were rolled back.
     RolledBack,
     /// Something failed in a way that only a person can mend.

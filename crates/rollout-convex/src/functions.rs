@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::StreamExt;
+use futures_util::future::join;
 use futures_util::stream;
 use rollout_core::{
     EffectKey, Fault, FlagName, FunctionCall, Measured, Measurement, Observation, Probe,
@@ -17,7 +18,7 @@ use serde_json::Value as Json;
 use crate::calls::{Lack, Told};
 use crate::changes::Changes;
 use crate::convex::Convex;
-use crate::error::stopped::{may_be_stopped, thrown_words};
+use crate::error::stopped::{may_be_stopped, state_words, thrown_words};
 use crate::error::{CallError, Stakes};
 use crate::flags::{Variables, values_of};
 use crate::measure::{self, REASON_BYTES_MAX};
@@ -38,11 +39,11 @@ struct Question {
 type Answer = Result<ConvexValue, String>;
 
 /// One thing to ask.
-enum Job<'a> {
+enum Job {
     Variables,
     Changes,
     Ask(Question),
-    Count(&'a SourceQuery),
+    Count(SourceQuery),
 }
 
 /// One thing that was asked.
@@ -143,10 +144,13 @@ impl<T: Transport> Convex<T> {
         Reading { flags, writes, push: changes.push, cursors, measurements, probes }
     }
 
-    async fn ask(&self, key: EffectKey, job: Job<'_>) -> Asked {
+    async fn ask(&self, key: EffectKey, job: Job) -> Asked {
         match job {
             Job::Changes => Asked::Changes(self.changes(key).await),
-            Job::Count(query) => Asked::Counted(query.source.clone(), self.count(key, query).await),
+            Job::Count(query) => {
+                let told = self.unless_stopped(key, self.count(&query)).await;
+                Asked::Counted(query.source, told)
+            }
             Job::Variables => {
                 let read = self.list_variables(key).await;
                 Asked::Variables(read.map_err(|error| error.fault(Stakes::Read, &self.name)))
@@ -160,13 +164,18 @@ impl<T: Transport> Convex<T> {
     }
 
     /// Asks a source that counts executions.
-    async fn count(&self, _key: EffectKey, query: &SourceQuery) -> Result<Told, Lack> {
-        let SourceQuery { ask, span, stay, cursor, .. } = query;
+    async fn count(&self, query: &SourceQuery) -> Result<Told, Lack> {
+        let SourceQuery { ask, span, stay, cursor, metrics, source: _ } = query;
         match ask {
             Source::Executions(calls) => {
+                self.stream.note(query, self.transport().own_elapsed());
                 self.executions(calls, *span, *stay, cursor.as_deref()).await
             }
-            Source::AppMetrics(_) => Err(Lack::Failed("not there yet".into())),
+            Source::AppMetrics(calls) => {
+                let pointers: Vec<&str> =
+                    metrics.iter().map(|metric| metric.pointer.as_str()).collect();
+                self.app_metrics(calls, *span, &pointers).await
+            }
             Source::Function(_) | Source::Http(_) | Source::Prometheus(_) => {
                 Err(Lack::Failed(String::from("this source is not asked of a deployment")))
             }
@@ -200,6 +209,19 @@ impl<T: Transport> Convex<T> {
         answers.collect()
     }
 
+    /// Says that the deployment is stopped, in place of what its executions show then: that every call fails.
+    async fn unless_stopped(
+        &self,
+        key: EffectKey,
+        told: impl Future<Output = Result<Told, Lack>>,
+    ) -> Result<Told, Lack> {
+        let (told, state) = join(told, self.state(key)).await;
+        match state.and_then(|state| state_words(&state, &self.name)) {
+            Some(words) => Err(Lack::Failed(words)),
+            None => told,
+        }
+    }
+
     /// What the deployment calls its own state: `running`, `paused` …; `None` when it does not say. Answers in every state.
     pub(crate) async fn state(&self, key: EffectKey) -> Option<String> {
         match self.run(key, &Call::DeploymentState).await {
@@ -210,7 +232,7 @@ impl<T: Transport> Convex<T> {
 }
 
 /// Everything that one reading has to ask, each thing once.
-fn jobs_of(observation: &Observation) -> Vec<Job<'_>> {
+fn jobs_of(observation: &Observation) -> Vec<Job> {
     let is_variable = |probe: &Probe| matches!(probe.kind, ProbeKind::VariableSet(_));
     let wants_variables =
         !observation.flags.is_empty() || observation.probes.iter().any(is_variable);
@@ -231,7 +253,7 @@ fn jobs_of(observation: &Observation) -> Vec<Job<'_>> {
         .then_some(Job::Variables)
         .into_iter()
         .chain(questions.into_iter().map(Job::Ask))
-        .chain(counted.map(Job::Count))
+        .chain(counted.cloned().map(Job::Count))
         .chain(changes)
         .collect()
 }

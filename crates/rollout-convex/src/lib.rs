@@ -8,6 +8,8 @@
 //! * [`wire`] is the pure half: calls to requests, responses to replies. A simulator implements [`Transport`] and uses
 //!   [`Convex::over`], so that everything but the sockets is the real thing.
 //! * [`Endpoint`] asks the web servers and Prometheus servers that know what Convex does not.
+//! * [`Convex::executions`] and [`Convex::app_metrics`] tell of health without code of the app; the first needs
+//!   [`Convex::follow`] to run.
 //! * [`KeyReport`] says what the key may do, before a rollout needs it; [`Convex::preflight`] says everything else.
 //!
 //! Refuses: retries, redirects, proxies, answers beyond the deployment's own limits, keys that name no deployment.

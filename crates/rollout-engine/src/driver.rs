@@ -88,6 +88,8 @@ enum Work {
     Due(RolloutId),
     /// What kept it from advancing is gone.
     Nudged(RolloutId),
+    /// Something looks like a breach.
+    Stirred(RolloutId),
     Resumed(RolloutId),
     Jumped(RolloutId, SignedDuration),
 }
@@ -380,6 +382,7 @@ impl Engine {
                 self.stage_input(id, now, Input::EngineResumed { last_seen })
             }
             Work::Jumped(_, by) => self.stage_input(id, now, Input::ClockJumped { by }),
+            Work::Stirred(_) => self.stage_input(id, now, Input::Stirred),
         }
     }
 
@@ -506,6 +509,7 @@ impl Work {
             Self::Order(id, ..)
             | Self::Due(id)
             | Self::Nudged(id)
+            | Self::Stirred(id)
             | Self::Resumed(id)
             | Self::Jumped(id, _) => Some(*id),
         }

@@ -130,6 +130,7 @@ pub(crate) enum Request {
     List(Reply<Vec<Arc<Rollout>>>),
     Journal(RolloutId, Seq, Reply<Vec<Entry>>),
     Status(Reply<EngineStatus>),
+    Stirred(String),
     Store(Reply<WriterHandle>),
     Stop,
 }
@@ -229,6 +230,11 @@ impl Handle {
     /// Resolves when the engine has stopped, for whatever reason. Cancel-safe.
     pub async fn closed(&self) {
         self.inbox.closed().await;
+    }
+
+    /// Says that a source on this deployment shows what looks like a breach: its rollout looks at once, and judges.
+    pub async fn stirred(&self, deployment: String) {
+        let _ = self.inbox.send(Request::Stirred(deployment)).await;
     }
 
     /// Asks the driver to stop after what it is doing now.

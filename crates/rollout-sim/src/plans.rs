@@ -23,7 +23,7 @@ const RANGE: &str = r#"{"from":"$from","to":"$to"}"#;
 
 /// True when a plan's source answers for a range of time.
 pub(crate) fn answers_for_ranges(plan: &Plan) -> bool {
-    plan.sources.values().all(|call| call.args == RANGE)
+    plan.sources.values().all(rollout_core::Source::answers_for_a_range)
 }
 
 /// What a plan is drawn for.
@@ -50,7 +50,7 @@ pub(crate) fn draw(dice: &mut Dice, deployment: &str, first_flag: usize, flavour
         name: "sample".into(),
         title: "Sample".into(),
         deployment: deployment.into(),
-        sources: BTreeMap::from([("health".to_string(), call(HEALTH, args))]),
+        sources: BTreeMap::from([("health".to_string(), call(HEALTH, args).into())]),
         phases,
         criteria: draw_criteria(dice),
         cadence,

@@ -6,10 +6,12 @@
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process;
+use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
 use jiff::Timestamp;
 use rollout_api::Exit;
+use rollout_engine::SystemClock;
 use rollout_engine::store::OnDamage;
 use tokio::runtime::{Builder, Runtime};
 
@@ -95,7 +97,7 @@ pub fn main() -> ! {
             said_at(|now| restore::run(&args, now, paint()).map(|text| (text, Exit::Done)))
         }
         Verb::Doctor(args) => match clock::from_env() {
-            Ok(clock) => ended(with_runtime(doctor::run(&args, clock.as_ref(), paint()))),
+            Ok(clock) => ended(with_runtime(doctor::run(&args, &clock, paint()))),
             Err(error) => complain(Exit::Usage, &chain(&error)),
         },
         Verb::Demo(args) => play(args),
@@ -168,7 +170,8 @@ fn runtime() -> Result<Runtime, ServeError> {
 }
 
 fn check(path: &std::path::Path, config: &Config) -> Exit {
-    let conditions = Deployments::new(&config.deployments).conditions();
+    let conditions =
+        Deployments::new(&config.deployments, &(Arc::new(SystemClock::new()) as _)).conditions();
     let endpoints = Endpoints::new(&config.endpoints).conditions();
     let text = summary::of(path, config, &conditions, &endpoints);
     let mut all = conditions.values().chain(endpoints.values());

@@ -60,10 +60,6 @@ impl Endpoints {
     }
 
     /// Asks all of `asks`, equal questions once; the answers are in the order asked.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "`wiring` asks once plans can name endpoints")
-    )]
     pub(crate) async fn ask(&self, asks: &[(&Source, Span)]) -> Vec<Answer> {
         ask_all(asks, |name| self.find(name)).await
     }

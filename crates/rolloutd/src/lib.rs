@@ -14,6 +14,7 @@ mod doctor;
 mod endpoints;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+mod observe;
 mod place;
 mod restore;
 mod routes;

@@ -16,12 +16,14 @@ use rollout_engine::store::{
 };
 use rollout_engine::{Clock, Engine, EngineError, Handle};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinHandle};
 use tracing::{info, warn};
 
 use crate::access::Peer;
 use crate::config::Config;
+use crate::endpoints::Endpoints;
+use crate::observe::Performer;
 use crate::routes::{self, App};
 use crate::socket::{self, Place, SocketError};
 use crate::systemd;
@@ -38,6 +40,7 @@ pub(crate) struct Daemon {
     engine: JoinHandle<Result<(), EngineError>>,
     server: JoinHandle<io::Result<()>>,
     tending: JoinHandle<()>,
+    alarmed: JoinHandle<()>,
     stopping: watch::Sender<bool>,
     _place: Place,
 }
@@ -135,7 +138,9 @@ impl Daemon {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, ServeError> {
         info!(version = env!("CARGO_PKG_VERSION"), "starting");
-        let deployments = Arc::new(Deployments::new(&config.deployments));
+        let deployments = Arc::new(Deployments::new(&config.deployments, &clock));
+        let endpoints = Arc::new(Endpoints::new(&config.endpoints));
+        let (performer, alarms) = Performer::new(Arc::clone(&deployments), endpoints);
         let options = OpenOptions { damage, ..OpenOptions::default() };
         let source = SledSource::new(&config.store_dir(), options);
         let (store, origin) = open(config.store_dir(), source.clone()).await?;
@@ -149,7 +154,7 @@ impl Daemon {
             Box::new(store),
             Arc::new(source),
             Arc::clone(&clock),
-            Arc::clone(&deployments) as _,
+            Arc::new(performer),
         );
         let (engine, handle) = opened.await.map_err(take_up)?;
         let (listener, place) = socket::listen(&config.socket, config.socket_mode)?;
@@ -172,6 +177,7 @@ impl Daemon {
             engine: tokio::spawn(engine.run()),
             server: tokio::spawn(server.into_future()),
             tending: tokio::spawn(systemd::tend(handle.clone(), origin, stopping.subscribe())),
+            alarmed: tokio::spawn(alarmed(alarms, handle.clone(), until(stopping.subscribe()))),
             handle,
             stopping,
             _place: place,
@@ -197,6 +203,7 @@ impl Daemon {
         self.handle.stop().await;
         // Tending ends with `stopping`; whatever it says was said to the service manager.
         self.tending.await.ok();
+        self.alarmed.await.ok();
         match early {
             Some(Early::Engine(ended)) => Err(engine_error(ended)),
             Some(Early::Server(ended)) => {
@@ -285,6 +292,23 @@ fn announce(dir: &Path, report: &OpenReport) {
     }
     for aside in &report.quarantined {
         warn!(rollout = %aside.rollout, code = "RO0208", place = aside.place, "quarantined, so nobody watches its flags: {}", aside.why);
+    }
+}
+
+/// Tells the engine of every deployment that needs a look at once, until it is over.
+async fn alarmed(
+    mut alarms: mpsc::Receiver<String>,
+    handle: Handle,
+    over: impl Future<Output = ()>,
+) {
+    let pass_on = async {
+        while let Some(deployment) = alarms.recv().await {
+            handle.stirred(deployment).await;
+        }
+    };
+    tokio::select! {
+        () = pass_on => {}
+        () = over => {}
     }
 }
 

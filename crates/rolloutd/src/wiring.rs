@@ -1,17 +1,17 @@
-//! Owns the wires between the engine and the deployments: which adapter performs an effect.
+//! Owns the wires to the deployments: which adapter an effect is for.
 //!
 //! One adapter per deployment, made when it is first needed and shared from then on, so that connections are used again. A
 //! deployment without a usable credential does not keep the daemon from starting, since other rollouts must be watched:
 //! its effects fail with the reason, and go on by themselves once the credential file is replaced.
 
 use std::collections::BTreeMap;
-use std::future::ready;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rollout_convex::{Convex, ConvexError, Finding, Needs, Target};
-use rollout_core::{Fault, FaultClass, Outcome, PendingEffect};
-use rollout_engine::{Clock, Perform, Performing};
+use rollout_core::{Fault, FaultClass, PendingEffect};
+use rollout_engine::Clock;
 use tracing::warn;
 
 use crate::config::DeploymentConfig;
@@ -33,7 +33,18 @@ pub(crate) struct Deployments {
 struct Link {
     name: String,
     config: DeploymentConfig,
+    time: Time,
     loaded: Mutex<Loaded>,
+}
+
+/// The clock that readings are by.
+#[derive(Clone)]
+struct Time(Arc<dyn Clock>);
+
+impl fmt::Debug for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Time")
+    }
 }
 
 /// The adapter as made from one state of the credential file.
@@ -93,10 +104,14 @@ enum LinkError {
 }
 
 impl Deployments {
-    /// Makes an adapter for each deployment; sends nothing.
-    pub(crate) fn new(configured: &BTreeMap<String, DeploymentConfig>) -> Self {
+    /// Makes an adapter for each deployment; sends nothing. `clock` is the one that readings are by.
+    pub(crate) fn new(
+        configured: &BTreeMap<String, DeploymentConfig>,
+        clock: &Arc<dyn Clock>,
+    ) -> Self {
         let link = |(name, config): (&String, &DeploymentConfig)| {
-            (name.clone(), Link::new(name.clone(), config.clone()))
+            let time = Time(Arc::clone(clock));
+            (name.clone(), Link::new(name.clone(), config.clone(), time))
         };
         Self { links: configured.iter().map(link).collect() }
     }
@@ -150,14 +165,17 @@ impl Deployments {
     }
 }
 
-impl Perform for Deployments {
-    fn perform(&self, effect: PendingEffect) -> Performing {
+impl Deployments {
+    /// The adapter that an effect is for.
+    ///
+    /// # Errors
+    ///
+    /// What the effect ends with instead.
+    pub(crate) fn adapter_for(&self, effect: &PendingEffect) -> Result<Arc<Convex>, Fault> {
         match self.find(&effect.deployment) {
-            Ok(convex) if convex.url() != effect.url => {
-                Box::pin(ready(Outcome::failed(moved(&effect, convex.url()))))
-            }
-            Ok(convex) => Box::pin(async move { convex.perform(effect.key, &effect.effect).await }),
-            Err(unfit) => Box::pin(ready(Outcome::failed(unfit.fault()))),
+            Ok(convex) if convex.url() != effect.url => Err(moved(effect, convex.url())),
+            Ok(convex) => Ok(convex),
+            Err(unfit) => Err(unfit.fault()),
         }
     }
 }
@@ -172,16 +190,16 @@ fn moved(effect: &PendingEffect, now: &str) -> Fault {
 }
 
 impl Link {
-    fn new(name: String, config: DeploymentConfig) -> Self {
-        let loaded = Mutex::new(Loaded::from(&name, &config));
-        Self { name, config, loaded }
+    fn new(name: String, config: DeploymentConfig, time: Time) -> Self {
+        let loaded = Mutex::new(Loaded::from(&name, &config, &time));
+        Self { name, config, time, loaded }
     }
 
     /// The adapter, made anew when the credential file is no longer the one it was made from.
     fn adapter(&self) -> Result<Arc<Convex>, String> {
         let mut loaded = self.lock();
         if Stamp::of(&self.config.credential) != loaded.stamp {
-            *loaded = Loaded::from(&self.name, &self.config);
+            *loaded = Loaded::from(&self.name, &self.config, &self.time);
         }
         loaded.convex.clone()
     }
@@ -193,10 +211,10 @@ impl Link {
 
 impl Loaded {
     /// Reads the credential and prepares the adapter; says what is wrong or should be known.
-    fn from(name: &str, config: &DeploymentConfig) -> Self {
+    fn from(name: &str, config: &DeploymentConfig, time: &Time) -> Self {
         let stamp = Stamp::of(&config.credential);
         let mut remarks = Vec::new();
-        let convex = connect(name, config, &mut remarks).map_err(|error| chain(&error));
+        let convex = connect(name, config, time, &mut remarks).map_err(|error| chain(&error));
         for remark in &remarks {
             warn!(deployment = name, "{remark}");
         }
@@ -221,6 +239,7 @@ impl Unfit {
 fn connect(
     name: &str,
     config: &DeploymentConfig,
+    time: &Time,
     remarks: &mut Vec<String>,
 ) -> Result<Arc<Convex>, LinkError> {
     let credential = Credential::read(&config.credential)?;
@@ -233,7 +252,9 @@ fn connect(
     };
     let convex = Convex::connect(target)?;
     remarks.extend_from_slice(convex.warnings());
-    Ok(Arc::new(convex))
+    let clock = Arc::clone(&time.0);
+    let passed = move || Duration::try_from(clock.moment().elapsed).unwrap_or_default();
+    Ok(Arc::new(convex.in_time_of(passed)))
 }
 
 fn found_words(findings: &[Finding]) -> String {
@@ -262,7 +283,8 @@ mod tests {
             credential: dir.join("p.key"),
             timeout: Duration::from_secs(1),
         };
-        Deployments::new(&BTreeMap::from([("p".to_owned(), config)]))
+        let clock = Arc::new(SystemClock::new()) as _;
+        Deployments::new(&BTreeMap::from([("p".to_owned(), config)]), &clock)
     }
 
     async fn admit(deployments: &Deployments) -> Result<String, Unfit> {
@@ -275,9 +297,7 @@ mod tests {
         let key = EffectKey { rollout: RolloutId::FIRST, seq: Seq::FIRST };
         let url = "http://127.0.0.1:9".to_owned();
         let pending = PendingEffect { key, deployment: deployment.to_owned(), url, effect };
-        let outcome = deployments.perform(pending).await;
-        let Outcome::Failed { fault, .. } = outcome else { panic!("{outcome:?}") };
-        fault
+        deployments.adapter_for(&pending).unwrap_err()
     }
 
     #[tokio::test]

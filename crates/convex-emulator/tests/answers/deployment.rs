@@ -212,3 +212,21 @@ fn the_read_only_key_reads_and_cannot_write() {
     }
     assert_eq!(bench.get("/api/stream_udf_execution", &[("cursor", "0")]).status, 200);
 }
+
+#[test]
+fn what_a_function_logs_is_answered_and_streamed() {
+    let mut bench = Bench::new(
+        "[[change]]\nlog = { function = \"tasks:get\", level = \"WARN\", lines = [\"slow\", \"slower\"] }",
+    );
+    let body = json!({ "path": "tasks:get", "args": { "id": "x" }, "format": "json" });
+    let lines = json!(["[WARN] 'slow'", "[WARN] 'slower'"]);
+    assert_eq!(json_of(&bench.post("/api/query", &body))["logLines"], lines);
+    let wrong = json!({ "path": "tasks:get", "args": {}, "format": "json" });
+    assert_eq!(json_of(&bench.post("/api/query", &wrong)).get("logLines"), None);
+    bench.deployment.set_redaction(true);
+    assert_eq!(json_of(&bench.post("/api/query", &body)).get("logLines"), None);
+    let entries = json_of(&bench.get("/api/stream_udf_execution", &[("cursor", "0")]));
+    let entries = entries["entries"].as_array().unwrap();
+    let logged: Vec<&Json> = entries.iter().map(|entry| &entry["logLines"]).collect();
+    assert_eq!(logged, [&lines, &json!([]), &lines]);
+}

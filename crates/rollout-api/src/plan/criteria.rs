@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rollout_core::{Criterion, FunctionCall, Unit};
+use rollout_core::{Criterion, Source, Unit};
 
 use super::bound;
 use super::complaint::Complaint;
@@ -65,7 +65,7 @@ const GUIDE: [Row; 7] = [
 ];
 
 /// Reads the criteria, or takes the guide's.
-pub(super) fn read(plan: &Table<'_>, sources: &BTreeMap<String, FunctionCall>) -> Vec<Criterion> {
+pub(super) fn read(plan: &Table<'_>, sources: &BTreeMap<String, Source>) -> Vec<Criterion> {
     if plan.optional("criteria").is_some() {
         return plan.tables("criteria", &KEYS).iter().map(criterion).collect();
     }

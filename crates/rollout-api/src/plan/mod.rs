@@ -11,6 +11,7 @@ mod duration;
 mod items;
 mod phases;
 mod smoke;
+mod sources;
 mod spans;
 mod top;
 mod tree;

@@ -3,16 +3,16 @@
 //! Where something cannot be read it is noted and a stand-in takes its place, so that every list keeps its length and the
 //! core's pointers fit the file.
 
-use std::collections::BTreeMap;
-
 use jiff::SignedDuration;
-use rollout_core::{Cadence, CadenceStep, Coverage, FunctionCall, MissedPolicy, PlanParts};
+use rollout_core::{
+    Cadence, CadenceStep, Coverage, DriftPolicy, FunctionCall, MissedPolicy, PlanParts, PushPolicy,
+};
 use toml::Spanned;
 use toml::de::DeTable;
 
 use super::complaint::{Complaint, Notes};
 use super::tree::{Node, Table};
-use super::{criteria, items, phases, smoke};
+use super::{criteria, items, phases, smoke, sources};
 
 const KEYS: [&str; 10] = [
     "name",
@@ -27,12 +27,6 @@ const KEYS: [&str; 10] = [
     "reference",
 ];
 
-/// The functions of the guide, for plans that name no sources of their own.
-const SOURCES: [(&str, &str); 2] = [
-    ("health", "monitoring/dashboard:getSystemHealth"),
-    ("alerts", "monitoring/dashboard:checkAlerts"),
-];
-
 /// The quick reference of the guide's log.
 const REFERENCE: [(&str, &str); 3] = [
     ("Current Flag Status", "monitoring/dashboard:getFeatureFlags"),
@@ -40,12 +34,21 @@ const REFERENCE: [(&str, &str); 3] = [
     ("Alert Check", "monitoring/dashboard:checkAlerts"),
 ];
 
+const DRIFTS: [(&str, DriftPolicy); 3] =
+    [("hold", DriftPolicy::Hold), ("revert", DriftPolicy::Revert), ("adopt", DriftPolicy::Adopt)];
+
+const PUSHES: [(&str, PushPolicy); 3] = [
+    ("hold", PushPolicy::Hold),
+    ("extend", PushPolicy::Extend),
+    ("rebaseline", PushPolicy::Rebaseline),
+];
+
 /// Reads a document; what is wrong with it is in `notes` afterwards.
 pub(super) fn read(document: &Spanned<DeTable<'_>>, notes: &Notes) -> PlanParts {
     let plan = Table::root(document.get_ref(), &KEYS, notes);
     let name = plan.text("name");
     let watch = Watch::read(&plan);
-    let sources = sources(&plan);
+    let sources = sources::read(&plan);
     PlanParts {
         title: plan.text_or("title", &name),
         name,
@@ -56,6 +59,8 @@ pub(super) fn read(document: &Spanned<DeTable<'_>>, notes: &Notes) -> PlanParts 
         coverage_min: watch.coverage_min,
         grace: watch.grace,
         missed: watch.missed,
+        drift: watch.drift,
+        code_push: watch.code_push,
         checklist: items::read(&plan, "checklist"),
         phases: phases::read(&plan),
         smoke: plan.optional("smoke").and_then(|node| smoke::read(&node)),
@@ -69,6 +74,8 @@ struct Watch {
     coverage_min: Coverage,
     grace: SignedDuration,
     missed: MissedPolicy,
+    drift: DriftPolicy,
+    code_push: PushPolicy,
 }
 
 impl Watch {
@@ -78,8 +85,10 @@ impl Watch {
             coverage_min: Coverage::from_basis_points(9_000).unwrap_or(Coverage::FULL),
             grace: SignedDuration::from_mins(5),
             missed: MissedPolicy::Extend,
+            drift: DriftPolicy::Hold,
+            code_push: PushPolicy::Hold,
         };
-        let known = ["checks", "coverage", "grace", "missed"];
+        let known = ["checks", "coverage", "grace", "missed", "drift", "code_push"];
         let Some(table) = plan.optional("watch").and_then(|node| node.table(&known)) else {
             return watch;
         };
@@ -100,6 +109,12 @@ impl Watch {
         ];
         if let Some(read) = table.optional("missed").and_then(|node| node.word(&words)) {
             watch.missed = read;
+        }
+        if let Some(read) = table.optional("drift").and_then(|node| node.word(&DRIFTS)) {
+            watch.drift = read;
+        }
+        if let Some(read) = table.optional("code_push").and_then(|node| node.word(&PUSHES)) {
+            watch.code_push = read;
         }
         watch
     }
@@ -150,23 +165,6 @@ fn coverage(text: &str) -> Result<Coverage, Complaint> {
     }
     // The range was just checked, so the cast cannot cut anything off.
     Coverage::from_basis_points((percent * 100.0).round() as u16).ok_or_else(complaint)
-}
-
-fn sources(plan: &Table<'_>) -> BTreeMap<String, FunctionCall> {
-    let Some(node) = plan.optional("sources") else {
-        let default = |(name, path): (&str, &str)| {
-            (name.to_string(), FunctionCall { path: path.to_string(), args: "{}".to_string() })
-        };
-        return SOURCES.into_iter().map(default).collect();
-    };
-    let Some(table) = node.open_table() else { return BTreeMap::new() };
-    let source = |(name, node): (&str, Node<'_>)| {
-        let call = node
-            .table(&["function", "args"])
-            .map(|table| function(&table, "function", "args", "{}"));
-        (name.to_string(), call.unwrap_or_else(stand_in))
-    };
-    table.each().map(source).collect()
 }
 
 /// A function and its arguments, under the keys that hold them here.

@@ -179,6 +179,18 @@ impl<'a> Node<'a> {
         small
     }
 
+    /// A whole number that counts something.
+    pub(super) fn number(&self) -> Option<u32> {
+        let DeValue::Integer(number) = self.value.get_ref() else {
+            return self.wrong_kind("a whole number without quotes");
+        };
+        let counted = u32::from_str_radix(number.as_str(), number.radix()).ok();
+        if counted.is_none() {
+            self.complain(Complaint::new(format!("{number} is no number of calls")));
+        }
+        counted
+    }
+
     pub(super) fn duration(&self) -> Option<SignedDuration> {
         if let DeValue::Integer(number) = self.value.get_ref() {
             let hint =

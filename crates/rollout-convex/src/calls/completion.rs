@@ -10,6 +10,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use serde::Deserialize;
 use serde_json::Value as Json;
 
+use crate::error::stopped::is_refusal;
 use crate::wire::{Response, WireError, parse};
 
 /// One answer of the stream.
@@ -64,7 +65,8 @@ pub(crate) enum Standing {
     Call,
     /// Refused before any code ran, so perhaps under a name that somebody made up. A call where its name is asked about.
     Refused,
-    /// Nothing: our own, the system's, or an attempt that the server repeats by itself.
+    /// Nothing: our own, the system's, an attempt that the server repeats by itself, or one that was refused because the
+    /// deployment is stopped.
     Nothing,
 }
 
@@ -199,7 +201,8 @@ impl Entry {
 
     fn standing(&self, name: &str) -> Standing {
         let is_ours = self.request_id.as_deref().is_some_and(is_our_request);
-        if is_ours || self.will_retry == Some(true) || name.starts_with("_system/") {
+        let is_stopped = matches!(&self.error, Some(Json::String(error)) if is_refusal(error));
+        if is_ours || is_stopped || self.will_retry == Some(true) || name.starts_with("_system/") {
             return Standing::Nothing;
         }
         match self.environment.as_deref() {
@@ -288,6 +291,9 @@ mod tests {
         assert_eq!(with(json!({"requestId": "r42-s7"})).1, Nothing);
         assert_eq!(with(json!({"requestId": "r42-s"})).1, Call);
         assert_eq!(with(json!({"identifier": "_system/cli/x:y"})).1, Nothing);
+        let paused = "Cannot run functions while this deployment is paused. Resume it.";
+        assert_eq!(with(json!({"error": paused, "environment": "invalid"})).1, Nothing);
+        assert_eq!(with(json!({"error": format!("Uncaught Error: {paused}")})).1, Call);
         assert_eq!(with(json!({"error": "no", "environment": "invalid"})), (Failed, Refused, true));
     }
 

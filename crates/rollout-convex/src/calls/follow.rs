@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use futures_util::future::{Either, select};
 use jiff::SignedDuration;
-use rollout_core::{Calls, Span};
+use rollout_core::{Calls, SourceQuery, Span};
 use tokio::sync::watch;
 
+use super::alarm::LastAsked;
 use super::completion::{self, Answer, Cursor};
 use super::news::News;
-use super::tail::{Cause, Moment, Tail};
+use super::tail::{Cause, Moment, Rest, Tail};
 use super::told::{Lack, Told};
 use crate::convex::Convex;
 use crate::error::CallError;
@@ -35,6 +36,8 @@ pub(crate) struct Stream {
     heard: watch::Sender<u64>,
     /// Counts news that should not wait for the next question.
     stirred: watch::Sender<u64>,
+    /// What looks between two questions go by.
+    pub(super) last_asked: LastAsked,
 }
 
 impl Stream {
@@ -46,7 +49,18 @@ impl Stream {
             wanted: watch::Sender::new(0),
             heard: watch::Sender::new(0),
             stirred: watch::Sender::new(0),
+            last_asked: LastAsked::default(),
         }
+    }
+
+    /// Notes a question that was just asked, for the looks until the next one.
+    pub(crate) fn note(&self, query: &SourceQuery, now: Duration) {
+        self.last_asked.note(query, now);
+    }
+
+    /// Tells of the calls in a span as they are known now; asks for nothing.
+    pub(super) fn told(&self, calls: &Calls, span: Span, now: Moment) -> Result<Told, Lack> {
+        self.tail().tell(calls, span, now)
     }
 
     fn tail(&self) -> MutexGuard<'_, Tail> {
@@ -79,8 +93,8 @@ impl<T: Transport> Convex<T> {
         let mut wanted = self.stream.wanted.subscribe();
         loop {
             wanted.mark_unchanged();
-            if self.stream.tail().left(self.transport().elapsed()).is_none() {
-                self.stream.tail().stop();
+            // One look under one lock: a question that comes right after it changes `wanted`.
+            if self.stream.tail().rest(self.transport().elapsed()) == Rest::Idle {
                 // The sender lives in `self`, so this cannot fail.
                 let _ = wanted.changed().await;
                 continue;
@@ -120,13 +134,18 @@ impl<T: Transport> Convex<T> {
         let now = self.transport().elapsed();
         self.stream.tail().want(now, stay, cursor);
         self.stream.wanted.send_modify(|count| *count = count.wrapping_add(1));
+        let mut followed = self.stream.followed.subscribe();
+        let answered = async {
+            // The senders live in `self`, so waiting for them cannot fail.
+            let _ = followed.wait_for(|followed| *followed).await;
+            while self.stream.tail().is_starting() && heard.changed().await.is_ok() {}
+        };
+        // Whichever ends first, the tail knows what can be told.
+        let _ = select(pin!(answered), pin!(self.transport().wait(FIRST_ANSWER))).await;
         if !*self.stream.followed.borrow() {
             let words = "this process does not follow the deployment's executions";
             return Err(Lack::Failed(words.into()));
         }
-        let answered =
-            async { while self.stream.tail().is_starting() && heard.changed().await.is_ok() {} };
-        drop(select(pin!(answered), pin!(self.transport().wait(FIRST_ANSWER))).await);
         self.stream.tail().tell(calls, span, self.moment())
     }
 
@@ -195,7 +214,7 @@ impl<T: Transport> Convex<T> {
         }
     }
 
-    fn moment(&self) -> Moment {
+    pub(super) fn moment(&self) -> Moment {
         Moment { passed: self.transport().elapsed(), own: self.transport().own_elapsed() }
     }
 

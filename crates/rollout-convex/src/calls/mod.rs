@@ -3,6 +3,7 @@
 //! Pure parts decide what entries and minutes mean; `follow` and `metrics` carry them. Refuses to tell what was not seen:
 //! a loss makes counts unknown, too few calls show nothing, silence is never a pass.
 
+mod alarm;
 mod completion;
 mod figures;
 mod follow;

@@ -85,12 +85,19 @@ impl Filter {
     /// Whether an execution counts. One that was refused before any code ran may carry a name that a stranger made up, so it
     /// counts only where its name is asked about.
     pub(crate) fn takes(&self, name: &str, caller: &str, standing: Standing) -> bool {
-        let named = match standing {
+        self.takes_function(name, standing) && self.takes_caller(caller)
+    }
+
+    fn takes_function(&self, name: &str, standing: Standing) -> bool {
+        match standing {
             Standing::Nothing => false,
             Standing::Call if self.functions.is_empty() => true,
             Standing::Call | Standing::Refused => self.functions.contains(name),
-        };
-        named && (self.callers.is_empty() || self.callers.contains(caller))
+        }
+    }
+
+    fn takes_caller(&self, caller: &str) -> bool {
+        self.callers.is_empty() || self.callers.contains(caller)
     }
 }
 
@@ -132,22 +139,34 @@ impl Samples {
         for name in &filter.callers {
             tallies.callers.insert(name.clone(), Tally::default());
         }
+        // Whatever depends on a name is looked up once per name, not once per execution: there may be half a million.
+        let standings = [Standing::Call, Standing::Refused];
+        let functions = self.functions.names.iter();
+        let takes: Vec<_> = functions
+            .map(|name| standings.map(|standing| filter.takes_function(name, standing)))
+            .collect();
+        let callers = self.callers.names.iter();
+        let takes_caller: Vec<_> = callers.map(|name| filter.takes_caller(name)).collect();
+        let mut by_function = vec![Tally::default(); takes.len()];
+        let mut by_caller = vec![Tally::default(); takes_caller.len()];
         for sample in &self.ring {
+            let (function, caller) = (usize::from(sample.function), usize::from(sample.caller));
             let is_within = sample.executed >= when.ran_from
                 && (when.ended_from..=when.ended_to).contains(&sample.finished);
-            if !is_within {
-                continue;
-            }
-            let function = self.functions.name(sample.function);
-            let caller = self.callers.name(u16::from(sample.caller));
-            let standing =
-                if sample.is == Is::Refused { Standing::Refused } else { Standing::Call };
-            if filter.takes(function, caller, standing) {
+            let [as_call, as_refused] = takes.get(function).copied().unwrap_or_default();
+            let is_named = if sample.is == Is::Refused { as_refused } else { as_call };
+            if is_within && is_named && takes_caller.get(caller) == Some(&true) {
                 sample.count(&mut tallies.total);
-                sample.count(tally(&mut tallies.functions, function));
-                sample.count(tally(&mut tallies.callers, caller));
+                by_function.get_mut(function).into_iter().for_each(|tally| sample.count(tally));
+                by_caller.get_mut(caller).into_iter().for_each(|tally| sample.count(tally));
             }
         }
+        let named = |names: &Names, counted: Vec<Tally>, into: &mut BTreeMap<String, Tally>| {
+            let pairs = names.names.iter().cloned().zip(counted);
+            into.extend(pairs.filter(|(_, tally)| tally.calls > 0));
+        };
+        named(&self.functions, by_function, &mut tallies.functions);
+        named(&self.callers, by_caller, &mut tallies.callers);
         tallies
     }
 }
@@ -180,17 +199,6 @@ impl Names {
             Ok(_) | Err(_) => 0,
         }
     }
-
-    fn name(&self, number: u16) -> &str {
-        self.names.get(usize::from(number)).map_or(OTHERS, String::as_str)
-    }
-}
-
-fn tally<'a>(tallies: &'a mut BTreeMap<String, Tally>, name: &str) -> &'a mut Tally {
-    if !tallies.contains_key(name) {
-        tallies.insert(name.to_owned(), Tally::default());
-    }
-    tallies.entry(name.to_owned()).or_default()
 }
 
 /// Most executions that are kept: 12 MB, and an hour at 138 per second.
@@ -282,7 +290,9 @@ mod tests {
         assert_eq!(samples.dropped_to(), None);
         samples.push(&completion("m:f", "Cron", SAMPLES_MAX as i64, Ended::Well));
         assert_eq!(samples.dropped_to(), Some(10));
+        let begin = std::time::Instant::now();
         assert_eq!(samples.tallies(&Filter::default(), ALWAYS).total.calls, SAMPLES_MAX as u64);
+        println!("half a million executions are counted in {:?}", begin.elapsed());
 
         let mut samples = Samples::default();
         for at in 0..10_000 {

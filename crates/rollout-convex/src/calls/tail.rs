@@ -67,6 +67,15 @@ enum Phase {
     Failing { reason: String, times: u32, cause: Cause },
 }
 
+/// Whether the stream is followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rest {
+    /// Somebody needs it.
+    Following,
+    /// Nobody does.
+    Idle,
+}
+
 /// Why a request failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cause {
@@ -112,6 +121,15 @@ impl Tail {
     /// How long the stream is still to be followed; `None` = nobody needs it.
     pub(crate) fn left(&self, now: Duration) -> Option<Duration> {
         self.wanted_until?.checked_sub(now).filter(|left| !left.is_zero())
+    }
+
+    /// Stops following when nobody needs it.
+    pub(crate) fn rest(&mut self, now: Duration) -> Rest {
+        if self.left(now).is_some() {
+            return Rest::Following;
+        }
+        self.stop();
+        Rest::Idle
     }
 
     /// Notes that the stream is no longer followed. What was seen stays.
@@ -298,13 +316,15 @@ impl Tail {
             Phase::Failing { reason, .. } if silent > LONG_POLL => {
                 Err(Lack::Failed(reason.clone()))
             }
-            _ if silent > LONG_POLL + PAUSE_MAX => {
+            Phase::Idle | Phase::Starting | Phase::Live | Phase::Failing { .. }
+                if silent > LONG_POLL + PAUSE_MAX =>
+            {
                 let secs = silent.as_secs();
-                Err(Lack::Failed(format!(
-                    "nothing was heard of the deployment's executions for {secs} s"
-                )))
+                let words =
+                    format!("nothing was heard of the deployment's executions for {secs} s");
+                Err(Lack::Failed(words))
             }
-            _ => Ok(heard),
+            Phase::Idle | Phase::Starting | Phase::Live | Phase::Failing { .. } => Ok(heard),
         }
     }
 }

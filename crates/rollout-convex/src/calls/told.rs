@@ -213,10 +213,9 @@ mod tests {
     }
 
     fn missing(told: &Told, pointer: &str) -> String {
-        match told.measured(pointer, Unit::Count) {
-            Measured::Missing(words) => words,
-            other => panic!("{pointer}: {other:?}"),
-        }
+        let measured = told.measured(pointer, Unit::Count);
+        let Measured::Missing(words) = measured else { panic!("{pointer}: {measured:?}") };
+        words
     }
 
     #[test]

@@ -251,7 +251,7 @@ async fn ask_within(
     let prepared: Vec<_> = asks
         .iter()
         .map(|(source, span)| {
-            let name = source_endpoint(source).ok_or_else(|| no_endpoint(source));
+            let name = source.endpoint().ok_or_else(|| no_endpoint(source));
             let endpoint = name.and_then(&find).map_err(|words| Answer::failed(&words))?;
             let asking = endpoint.prepare(source, *span)?;
             Ok((endpoint, asking))
@@ -289,15 +289,6 @@ async fn ask_within(
 /// What makes two askings one request.
 fn request<'a>(pair: &'a (Arc<Endpoint>, Asking<'_>)) -> (&'a str, &'a Url) {
     (pair.0.name.as_str(), pair.1.url())
-}
-
-/// The name of the endpoint that a source asks, if it asks one.
-fn source_endpoint(source: &Source) -> Option<&str> {
-    match source {
-        Source::Http(get) => Some(&get.endpoint),
-        Source::Prometheus(query) => Some(&query.endpoint),
-        Source::Function(_) | Source::Executions(_) | Source::AppMetrics(_) => None,
-    }
 }
 
 /// Asked of the wrong place: a defect of ours, said and not guessed around.

@@ -6,7 +6,7 @@
 //! only where the state cannot be asked.
 
 use crate::measure::FOUND_BYTES_MAX;
-use crate::text::clip;
+use crate::text::{clip, useful_line};
 use crate::wire::Thrown;
 
 /// Says why a function failed. `state` is the deployment's own word about itself: `None` when it could not be asked or was
@@ -73,9 +73,23 @@ impl Cause {
     }
 }
 
+/// Says that the deployment runs no functions; `None` when `state`, its own word about itself, is that it does.
+pub(crate) fn state_words(state: &str, deployment: &str) -> Option<String> {
+    words_of(None, Some(state), deployment)
+}
+
+/// True for the error of an execution that was refused because the deployment was stopped. It says nothing about the
+/// function. An error that the function threw begins with other words, whatever it goes on with.
+pub(crate) fn is_refusal(error: &str) -> bool {
+    useful_line(error).is_some_and(|line| Cause::read(line).is_some() && !line.starts_with(THROWN))
+}
+
 /// `None` when the deployment says that it is running, or nothing says that it is not.
 fn stopped_words(thrown: &Thrown, state: Option<&str>, deployment: &str) -> Option<String> {
-    let cause = thrown.line.as_deref().and_then(Cause::read);
+    words_of(thrown.line.as_deref().and_then(Cause::read), state, deployment)
+}
+
+fn words_of(cause: Option<Cause>, state: Option<&str>, deployment: &str) -> Option<String> {
     let state = state.or(cause.map(Cause::state)).filter(|state| *state != RUNNING)?;
     let until = match (state, cause.filter(|cause| cause.state() == state)) {
         ("paused", _) => "until a person resumes it in its dashboard",
@@ -115,6 +129,8 @@ fn advice(line: &str) -> Option<&'static str> {
     }
 }
 
+/// How the error of user code begins.
+const THROWN: &str = "Uncaught ";
 /// The state in which functions run.
 const RUNNING: &str = "running";
 /// Longest state that is quoted; the longest known has nine bytes.
@@ -129,6 +145,17 @@ mod tests {
     fn words(line: Option<&str>, state: Option<&str>) -> String {
         let thrown = Thrown { line: line.map(str::to_owned), data: None };
         thrown_words("m:f", &thrown, state, "prod")
+    }
+
+    #[test]
+    fn a_refusal_is_not_taken_for_what_a_function_says() {
+        let paused = "Cannot run functions while this deployment is paused. Resume it.";
+        assert!(is_refusal(paused));
+        assert!(is_refusal(&format!("[Request ID: 0123456789abcdef] Server Error\n{paused}\n")));
+        assert!(!is_refusal(&format!("Uncaught Error: {paused}")));
+        assert!(!is_refusal("Uncaught Error: boom"));
+        assert!(!is_refusal(""));
+        assert_eq!(state_words("running", "prod"), None);
     }
 
     #[test]

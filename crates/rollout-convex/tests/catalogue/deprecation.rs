@@ -1,11 +1,51 @@
 //! What a deployment says about the age of its client, beside its answers.
 
+use std::fmt;
+use std::sync::{Arc, Mutex};
+
 use rollout_core::FaultClass;
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
 
 use crate::raw::{RawServer, Reply};
 use crate::support::{adapter, fault, flags_set, key, set};
 
 const KEY: &str = "prod:otter|0123456789abcdef";
+
+/// Keeps the messages of warnings.
+#[derive(Clone, Default)]
+struct Warnings(Arc<Mutex<Vec<String>>>);
+
+impl Subscriber for Warnings {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() == Level::WARN
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        event.record(&mut self.clone());
+    }
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
+impl Visit for Warnings {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if field.name() == "message" {
+            self.0.lock().unwrap().push(format!("{value:?}"));
+        }
+    }
+}
 
 /// A deployment that says `state` in every answer, with this status.
 async fn saying(status: u16, state: &'static str, body: &'static str) -> RawServer {
@@ -27,10 +67,17 @@ async fn an_upgrade_that_is_required_is_told_and_fails_nothing() {
     let server = saying(200, "UpgradeRequired", body).await;
     let convex = adapter(&server.url, KEY);
     assert_eq!(convex.deprecation(), None);
-    assert_eq!(convex.perform(key(1), &set(&[("A", "true")])).await, flags_set(&[], &["A"]));
+    let warnings = Warnings::default();
+    let heard = tracing::subscriber::set_default(warnings.clone());
+    for seq in 1..4 {
+        let done = convex.perform(key(seq), &set(&[("A", "true")])).await;
+        assert_eq!(done, flags_set(&[], &["A"]));
+    }
+    drop(heard);
     let expected = "deployment prod will soon refuse this version of rolloutd; install a newer one in time \
                     (UpgradeRequired: use 2.0, not with [key])";
     assert_eq!(convex.deprecation(), Some(expected));
+    assert_eq!(*warnings.0.lock().unwrap(), [expected], "it is logged once");
 }
 
 #[tokio::test]

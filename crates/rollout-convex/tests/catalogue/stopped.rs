@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use convex_emulator::{Fault, FaultKind, RunState, WriteOrigin};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rollout_core::{
-    Effect, FaultClass, Measured, MetricQuery, Observation, Outcome, SourceQuery, Span, Unit,
-    WritePurpose,
+    Calls, Effect, FaultClass, Measured, MetricQuery, Observation, Outcome, Source, SourceQuery,
+    Span, SpanEnd, Unit, WritePurpose,
 };
 
 use crate::support::{call, deployment, fault, flag, flags_set, key};
@@ -26,6 +26,42 @@ fn health() -> Effect {
         probes: vec![],
         ..Observation::default()
     })
+}
+
+/// Both sources that count executions.
+fn executions(now: Timestamp) -> Effect {
+    let calls = Calls {
+        functions: vec!["messages:send".into()],
+        callers: vec![],
+        over: SignedDuration::from_mins(15),
+        calls_min: 1,
+    };
+    let span = Span { from: now - SignedDuration::from_mins(5), to: now, end: SpanEnd::Now };
+    let source = |ask| {
+        let metric = MetricQuery::of("rate", "/errorRate", Unit::Percent);
+        SourceQuery::once("calls", ask, span, vec![metric])
+    };
+    Effect::Observe(Observation {
+        sources: vec![source(Source::Executions(calls.clone())), source(Source::AppMetrics(calls))],
+        ..Observation::default()
+    })
+}
+
+#[tokio::test]
+async fn calls_that_a_stopped_deployment_refused_are_no_errors_of_the_app() {
+    let traffic =
+        "[[traffic]]\nfunction = \"messages:send\"\ntype = \"Mutation\"\nperMinute = 600\n";
+    let (emulator, convex) = deployment(traffic, &[]).await;
+    emulator.set_run_state(RunState::Paused);
+    let Outcome::Observed(reading) = convex.perform(key(1), &executions(emulator.now())).await
+    else {
+        panic!("no reading")
+    };
+    assert_eq!(reading.measurements.len(), 2);
+    for one in reading.measurements {
+        let Measured::Failed(reason) = &one.measured else { panic!("{one:?}") };
+        assert!(reason.starts_with("deployment prod is paused and runs no functions"), "{reason}");
+    }
 }
 
 #[tokio::test]

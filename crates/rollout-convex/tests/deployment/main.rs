@@ -6,7 +6,9 @@
 )]
 #![expect(clippy::wildcard_enum_match_arm, reason = "whatever is not expected fails the test")]
 
+mod app_metrics;
 mod bytes;
+mod executions;
 mod flags;
 mod invoke;
 mod keys;

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use convex_emulator::{Config, Emulator, Fault, FaultKind, Scenario};
+use jiff::SignedDuration;
 use rollout_convex::{Convex, Target};
 use rollout_core::{
-    Effect, EffectKey, FunctionCall, MetricQuery, Observation, Outcome, RolloutId, Seq,
+    Effect, EffectKey, FunctionCall, Known, MetricQuery, Observation, Outcome, RolloutId, Seq,
     SourceQuery, Unit,
 };
 
@@ -75,11 +76,21 @@ async fn ask(url: &str, key: &str) -> rollout_core::Measured {
         criterion: "error_rate".into(),
         pointer: "/errorRate".into(),
         unit: Unit::Percent,
+        alert: None,
     };
     let call = FunctionCall { path: HEALTH.into(), args: "{}".into() };
+    let query = SourceQuery {
+        source: "health".into(),
+        ask: call.into(),
+        span: suite::present(),
+        stay: SignedDuration::ZERO,
+        cursor: None,
+        metrics: vec![metric],
+    };
     let observation = Observation {
         flags: vec![],
-        sources: vec![SourceQuery { source: "health".into(), call, metrics: vec![metric] }],
+        known: Known::default(),
+        sources: vec![query],
         probes: vec![],
         bindings: BTreeMap::new(),
     };

@@ -15,7 +15,7 @@ use crate::event::HoldReason;
 use crate::id::{FlagName, Seq};
 use crate::measurement::{Expectation, Probe, ProbeKind, Purpose, Scalar};
 use crate::plan::{MissedPolicy, Phase, Proof};
-use crate::source::{Source, Span, SpanEnd};
+use crate::source::{PromQuery, Source, Span, SpanEnd};
 
 impl Rollout {
     /// The effects this state still needs, with stable keys. Same answer before and after a crash.
@@ -156,8 +156,14 @@ impl Rollout {
     /// From when on a source counts: one that looks back over its own time never beyond the last change of a flag, since other
     /// values were in force then.
     fn counts_from(&self, source: &Source, from: Timestamp, to: Timestamp) -> Timestamp {
-        let Some(calls) = source.calls() else { return from };
-        let back = saturating_sub(to, calls.over);
+        let back = match source {
+            Source::Function(_) => return from,
+            Source::Executions(calls) | Source::AppMetrics(calls) => saturating_sub(to, calls.over),
+            Source::Prometheus(PromQuery { range: Some(range), .. }) => {
+                saturating_sub(to, range.over)
+            }
+            Source::Http(_) | Source::Prometheus(_) => from,
+        };
         self.flipped_at.map_or(back, |at| back.max(at).min(to))
     }
 

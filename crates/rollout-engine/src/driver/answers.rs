@@ -17,6 +17,13 @@ impl Engine {
         match request {
             Request::Create(new, reply) => return Some(Work::Create(new, reply)),
             Request::Order(id, order, reply) => return Some(Work::Order(id, order, reply)),
+            Request::Stirred(deployment) => {
+                let mut live = self.board.live();
+                let watched = live.find(|rollout| {
+                    rollout.plan().deployment == deployment && !rollout.status().is_terminal()
+                });
+                return watched.map(|rollout| Work::Stirred(rollout.id()));
+            }
             Request::Stop => self.stopping = true,
             Request::Get(id, reply) => self.answer_get(id, reply),
             Request::List(reply) => self.answer_list(reply),

@@ -74,6 +74,7 @@ impl Engine {
                     }
                 }
                 Work::Jumped(id, by) => self.shadow(id, now, Input::ClockJumped { by }),
+                Work::Stirred(id) => self.shadow(id, now, Input::Stirred),
                 Work::Resumed(_) | Work::Nudged(_) => {}
             }
         }
@@ -167,6 +168,7 @@ impl Engine {
             | Work::Ended(..)
             | Work::Due(_)
             | Work::Nudged(_)
+            | Work::Stirred(_)
             | Work::Resumed(_) => None,
         });
         if let (Condition::Dark(dark), Some(by)) = (&mut self.condition, by) {

@@ -304,6 +304,7 @@ impl Work {
             Self::Ended(..)
             | Self::Due(_)
             | Self::Nudged(_)
+            | Self::Stirred(_)
             | Self::Resumed(_)
             | Self::Jumped(..) => false,
         }

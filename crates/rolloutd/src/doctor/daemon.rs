@@ -1,5 +1,6 @@
 //! Owns the doctor's look at the daemon itself: its store, its rollouts, and whether each of them waits for something.
 
+use jiff::Timestamp;
 use rollout_api::{DoctorSection, StoreWord};
 use rollout_engine::EngineStatus;
 
@@ -8,9 +9,9 @@ use crate::view;
 use super::deployments::{fail, ok, warn};
 
 /// The findings about a running daemon.
-pub(crate) fn section(engine: &EngineStatus) -> DoctorSection {
+pub(crate) fn section(engine: &EngineStatus, begun_at: Option<Timestamp>) -> DoctorSection {
     let mut findings = vec![ok("version", env!("CARGO_PKG_VERSION"))];
-    let store = view::store(engine);
+    let store = view::store(engine, begun_at);
     findings.push(match (store.state, store.notice()) {
         (StoreWord::Ok, _) => ok("store", "everything is recorded"),
         (StoreWord::Reserve, notice) => fail(

@@ -8,6 +8,7 @@ pub(crate) mod deployments;
 mod machine;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use rollout_api::client::{Client, ClientError};
@@ -50,7 +51,7 @@ enum Output {
 /// Looks at everything; the page for standard output and how to end.
 pub(crate) async fn run(
     args: &DoctorArgs,
-    clock: &dyn Clock,
+    clock: &Arc<dyn Clock>,
     paint: Paint,
 ) -> Result<(String, Exit), Trouble> {
     let config = Config::read(&args.config, &Surroundings::from_env())
@@ -83,7 +84,7 @@ async fn others(
     config: &Config,
     text: Option<String>,
     plan: Option<&Plan>,
-    clock: &dyn Clock,
+    clock: &Arc<dyn Clock>,
 ) -> (Daemon, Vec<DoctorSection>) {
     let request = DoctorRequest { plan: text, ..DoctorRequest::default() };
     let asked = match Client::unix(&config.socket) {
@@ -112,9 +113,9 @@ async fn others(
     }
 }
 
-async fn look(config: &Config, plan: Option<&Plan>, clock: &dyn Clock) -> Vec<DoctorSection> {
-    let deployments = Deployments::new(&config.deployments);
-    deployments::sections(&deployments, plan, DryStep::No, clock).await
+async fn look(config: &Config, plan: Option<&Plan>, clock: &Arc<dyn Clock>) -> Vec<DoctorSection> {
+    let deployments = Deployments::new(&config.deployments, clock);
+    deployments::sections(&deployments, plan, DryStep::No, &**clock).await
 }
 
 /// Columns of the page.

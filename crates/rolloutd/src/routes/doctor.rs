@@ -39,7 +39,7 @@ pub(super) async fn doctor(
         }
     };
     info!(actor, deployment = plan.as_ref().map(|plan| &plan.deployment), ?dry_step, "doctor");
-    let mut sections = vec![daemon::section(&app.handle.status().await?)];
+    let mut sections = vec![daemon::section(&app.handle.status().await?, app.begun_at)];
     let clock = app.clock.as_ref();
     sections.extend(deployments::sections(&app.deployments, plan.as_ref(), dry_step, clock).await);
     Ok(Json(DoctorReport { sections }))

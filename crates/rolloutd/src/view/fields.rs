@@ -1,9 +1,11 @@
 //! Owns an event's own fields as JSON, for scripts. The names are the core's; moments are RFC 3339, lengths of time are
 //! whole seconds in fields that end in `_secs`. Values of variables that are not flags of the plan are never in them.
 
+use std::collections::BTreeMap;
+
 use rollout_core::{
     EventKind, Fault, FaultClass, FlagName, FlagValues, GapCause, HowCompleted, Judged,
-    JudgedReading, Measured, Plan, ProbeAnswer, ProbeState, Purpose,
+    JudgedReading, Measured, Plan, ProbeAnswer, ProbeState, Purpose, Written,
 };
 use serde_json::{Map, Value, json};
 
@@ -47,6 +49,24 @@ pub(super) fn fields(kind: &EventKind, plan: &Plan) -> Value {
         EventKind::DriftSeen { flag, expected, found } => {
             json!({ "flag": flag.as_str(), "expected": expected, "found": found })
         }
+        EventKind::DriftFound { flag, expected, found, written } => {
+            let written = written.as_ref().map(write);
+            json!({ "flag": flag.as_str(), "expected": expected, "found": found, "written": written })
+        }
+        EventKind::FlagRewritten { flag, written } => {
+            json!({ "flag": flag.as_str(), "written": write(written) })
+        }
+        EventKind::DriftAdopted { flag, value } => {
+            json!({ "flag": flag.as_str(), "value": value })
+        }
+        EventKind::RevertStarted { changes } => {
+            let changes = changes.iter().map(|(flag, value)| (flag.as_str(), value));
+            json!({ "changes": changes.collect::<BTreeMap<_, _>>() })
+        }
+        EventKind::DriftReverted { wrote, already } => {
+            json!({ "wrote": names(wrote), "already": names(already) })
+        }
+        EventKind::CodePushed { pushed_at, .. } => json!({ "pushed_at": moment(*pushed_at) }),
         EventKind::Held { hold } | EventKind::Released { hold } => json!({ "hold": hold.words() }),
         EventKind::RollbackStarted { .. } => rollback_started(kind),
         EventKind::RestoreLost { retry_at } => json!({ "retry_at": moment(*retry_at) }),
@@ -55,6 +75,7 @@ pub(super) fn fields(kind: &EventKind, plan: &Plan) -> Value {
         EventKind::BaselineStarted
         | EventKind::BaselinePassed
         | EventKind::PhaseStarted { .. }
+        | EventKind::WindowRestarted { .. }
         | EventKind::PreflightPassed { .. }
         | EventKind::PreflightExpired { .. }
         | EventKind::PhaseApproved { .. }
@@ -136,6 +157,10 @@ fn fault(fault: &Fault) -> Value {
         FaultClass::Unknown => "unknown",
     };
     json!({ "class": class, "code": fault.code, "reason": fault.reason })
+}
+
+fn write(written: &Written) -> Value {
+    json!({ "at": moment(written.at), "by": written.by })
 }
 
 fn gap_cause(cause: &GapCause) -> Value {

@@ -63,6 +63,7 @@ fn hold(hold: &Hold) -> HoldView {
         HoldReason::Missed { .. } => HoldKind::Missed,
         HoldReason::CoverageShort { .. } => HoldKind::CoverageShort,
         HoldReason::ClockJump => HoldKind::ClockJump,
+        HoldReason::CodePush { .. } => HoldKind::CodePush,
         HoldReason::Smoke { .. } => HoldKind::Smoke,
     };
     HoldView { kind, words: hold_words(hold), since: moment(hold.since) }

@@ -6,10 +6,10 @@ use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use rollout_core::{Calls, Extent, Measured, Span, SpanEnd, Unit};
 
-use super::completion::{Answer, Completion, Cursor, Ended, Standing};
-use super::news::News;
-use super::tail::{Cause, Moment, Tail};
-use super::told::{Lack, Told};
+use crate::calls::completion::{Answer, Completion, Cursor, Ended, Standing};
+use crate::calls::news::News;
+use crate::calls::tail::{Cause, Moment, Tail};
+use crate::calls::told::{Lack, Told};
 
 const STAY: SignedDuration = SignedDuration::from_mins(10);
 
@@ -363,6 +363,8 @@ fn a_call_far_slower_than_before_stirs() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     /// However requests, failures, bursts and restarts follow each other: what is told as whole has every call, and never
     /// one too many.
     #[test]

@@ -1,0 +1,4 @@
+//! Tests of what the pure parts decide together.
+
+mod figures;
+mod tail;
