@@ -358,6 +358,8 @@ mod tests {
     #[test]
     fn an_app_without_health_functions_is_watched_by_its_executions() {
         let text = made(Some(&functions(&["messages:send"])));
+        let plan = plan::parse(&text).unwrap_or_else(|errors| panic!("{errors:?}\n{text}"));
+        assert!(plan.reference.is_empty() && plan.sources.contains_key("calls"));
         assert!(text.contains("executions = []") && !text.contains("function ="), "{text}");
     }
 }
