@@ -33,7 +33,7 @@ impl Transport for World {
         let (deployment, now) = &mut *self.0.lock().unwrap();
         match delivery::deliver(deployment, *now, &request) {
             Delivery::Respond { response, .. } => {
-                Ok(Response { status: response.status, body: response.body })
+                Ok(Response { status: response.status, body: response.body, date: None })
             }
             _ => Err(TransportError::Lost { cause: "cut".into() }),
         }

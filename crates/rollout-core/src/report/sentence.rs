@@ -175,16 +175,16 @@ impl Said<'_> {
                 let late = self.late(*due);
                 format!("phase {phase}: {} judged {verdict}{late}", offset_label(*offset))
             }
-            EventKind::BaselineStarted => "baseline started".to_string(),
-            EventKind::BaselinePassed => "baseline passed".to_string(),
-            EventKind::FinalChecksStarted => "final checks started".to_string(),
-            EventKind::FinalChecksPassed => "final checks passed".to_string(),
-            EventKind::SmokeStarted => "smoke test started".to_string(),
-            EventKind::SmokeCreated { id } => format!("smoke test created {id}"),
-            EventKind::SmokePassed => "smoke test passed".to_string(),
-            EventKind::SmokeFailed { why } => format!("smoke test failed: {why}"),
-            EventKind::RolloutAborted => "rollout aborted".to_string(),
-            EventKind::RolloutCompleted => "rollout completed".to_string(),
+            EventKind::BaselineStarted
+            | EventKind::BaselinePassed
+            | EventKind::FinalChecksStarted
+            | EventKind::FinalChecksPassed
+            | EventKind::SmokeStarted
+            | EventKind::SmokeCreated { .. }
+            | EventKind::SmokePassed
+            | EventKind::SmokeFailed { .. }
+            | EventKind::RolloutAborted
+            | EventKind::RolloutCompleted => self.milestone(),
             EventKind::EffectFailed { .. }
             | EventKind::EffectRetried
             | EventKind::Held { .. }
@@ -216,6 +216,24 @@ impl Said<'_> {
             | EventKind::PhaseCompleted { phase, .. }
             | EventKind::PhaseSkipped { phase, .. }
             | EventKind::RetryOrdered { phase } => self.phase_line(*phase),
+        }
+    }
+
+    /// Where the rollout as a whole got to.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "`line` tells all other kinds itself")]
+    fn milestone(&self) -> String {
+        match &self.event.kind {
+            EventKind::BaselineStarted => "baseline started".to_string(),
+            EventKind::BaselinePassed => "baseline passed".to_string(),
+            EventKind::FinalChecksStarted => "final checks started".to_string(),
+            EventKind::FinalChecksPassed => "final checks passed".to_string(),
+            EventKind::SmokeStarted => "smoke test started".to_string(),
+            EventKind::SmokeCreated { id } => format!("smoke test created {id}"),
+            EventKind::SmokePassed => "smoke test passed".to_string(),
+            EventKind::SmokeFailed { why } => format!("smoke test failed: {why}"),
+            EventKind::RolloutAborted => "rollout aborted".to_string(),
+            EventKind::RolloutCompleted => "rollout completed".to_string(),
+            _ => String::new(),
         }
     }
 
