@@ -139,6 +139,7 @@ struct Said<'a> {
 }
 
 impl Said<'_> {
+    #[expect(clippy::too_many_lines, reason = "one short arm for each kind of event")]
     fn line(&self) -> String {
         let by = self.by();
         match &self.event.kind {
@@ -175,16 +176,16 @@ impl Said<'_> {
                 let late = self.late(*due);
                 format!("phase {phase}: {} judged {verdict}{late}", offset_label(*offset))
             }
-            EventKind::BaselineStarted
-            | EventKind::BaselinePassed
-            | EventKind::FinalChecksStarted
-            | EventKind::FinalChecksPassed
-            | EventKind::SmokeStarted
-            | EventKind::SmokeCreated { .. }
-            | EventKind::SmokePassed
-            | EventKind::SmokeFailed { .. }
-            | EventKind::RolloutAborted
-            | EventKind::RolloutCompleted => self.milestone(),
+            EventKind::BaselineStarted => "baseline started".to_string(),
+            EventKind::BaselinePassed => "baseline passed".to_string(),
+            EventKind::FinalChecksStarted => "final checks started".to_string(),
+            EventKind::FinalChecksPassed => "final checks passed".to_string(),
+            EventKind::SmokeStarted => "smoke test started".to_string(),
+            EventKind::SmokeCreated { id } => format!("smoke test created {id}"),
+            EventKind::SmokePassed => "smoke test passed".to_string(),
+            EventKind::SmokeFailed { why } => format!("smoke test failed: {why}"),
+            EventKind::RolloutAborted => "rollout aborted".to_string(),
+            EventKind::RolloutCompleted => "rollout completed".to_string(),
             EventKind::EffectFailed { .. }
             | EventKind::EffectRetried
             | EventKind::Held { .. }
@@ -216,24 +217,6 @@ impl Said<'_> {
             | EventKind::PhaseCompleted { phase, .. }
             | EventKind::PhaseSkipped { phase, .. }
             | EventKind::RetryOrdered { phase } => self.phase_line(*phase),
-        }
-    }
-
-    /// Where the rollout as a whole got to.
-    #[expect(clippy::wildcard_enum_match_arm, reason = "`line` tells all other kinds itself")]
-    fn milestone(&self) -> String {
-        match &self.event.kind {
-            EventKind::BaselineStarted => "baseline started".to_string(),
-            EventKind::BaselinePassed => "baseline passed".to_string(),
-            EventKind::FinalChecksStarted => "final checks started".to_string(),
-            EventKind::FinalChecksPassed => "final checks passed".to_string(),
-            EventKind::SmokeStarted => "smoke test started".to_string(),
-            EventKind::SmokeCreated { id } => format!("smoke test created {id}"),
-            EventKind::SmokePassed => "smoke test passed".to_string(),
-            EventKind::SmokeFailed { why } => format!("smoke test failed: {why}"),
-            EventKind::RolloutAborted => "rollout aborted".to_string(),
-            EventKind::RolloutCompleted => "rollout completed".to_string(),
-            _ => String::new(),
         }
     }
 
