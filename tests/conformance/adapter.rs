@@ -147,8 +147,7 @@ async fn set(convex: &Convex, seq: u64, wanted: &[(&str, &str)]) -> Outcome {
 
 async fn read(convex: &Convex, seq: u64, names: &BTreeSet<&str>) -> Variables {
     let flags = names.iter().map(|name| flag(name)).collect();
-    let observation =
-        Observation { flags, sources: Vec::new(), probes: Vec::new(), bindings: BTreeMap::new() };
+    let observation = Observation { flags, ..Observation::default() };
     let outcome = convex.perform(effect_key(seq), &Effect::Observe(observation)).await;
     let Outcome::Observed(reading) = outcome else { panic!("no reading: {outcome:?}") };
     let flags = reading.flags.unwrap().into_iter();

@@ -341,7 +341,12 @@ pub(crate) fn decode_push(value: ConvexValue) -> Result<Option<Timestamp>, WireE
     match value {
         ConvexValue::Null => Ok(None),
         ConvexValue::Object(fields) => Ok(created(&fields)),
-        _ => Err(WireError::Unexpected("the last push of code")),
+        ConvexValue::Boolean(_)
+        | ConvexValue::Number(_)
+        | ConvexValue::Integer(_)
+        | ConvexValue::Text(_)
+        | ConvexValue::Bytes(_)
+        | ConvexValue::List(_) => Err(WireError::Unexpected("the last push of code")),
     }
 }
 

@@ -331,8 +331,8 @@ mod tests {
             Effect::SetFlags { changes: BTreeMap::new(), purpose: WritePurpose::RestoreSafe };
         let key = EffectKey { rollout: RolloutId::FIRST, seq: Seq::FIRST };
         let (deployment, url) = ("p".to_owned(), "http://127.0.0.1:8".to_owned());
-        let outcome = deployments.perform(PendingEffect { key, deployment, url, effect }).await;
-        let Outcome::Failed { fault, .. } = outcome else { panic!("{outcome:?}") };
+        let pending = PendingEffect { key, deployment, url, effect };
+        let fault = deployments.adapter_for(&pending).unwrap_err();
         assert_eq!(fault.class, FaultClass::Permanent);
         assert!(fault.reason.contains("began on http://127.0.0.1:8"), "{}", fault.reason);
     }

@@ -273,3 +273,37 @@ async fn the_long_poll_outlives_the_time_out_of_other_requests() {
     followed.ask_until("the call after a pause", |told| counts(told, 3)).await;
     assert!(polls <= 2, "the poll was given up and repeated: {polls}");
 }
+
+/// A demonstration's day takes minutes: spans and executions are by its clock, requests and silence by the real one.
+#[tokio::test]
+async fn a_clock_that_is_faster_than_time_places_every_call() {
+    let clock = EmulatorClock::accelerated(3_600.0);
+    let emulator = Emulator::start(Config { clock, ..Config::default() }).await.unwrap();
+    let own = move || Duration::try_from(clock.now().duration_since(clock.origin())).unwrap();
+    let convex = adapter(&emulator.url(), &emulator.admin_key()).in_time_of(own);
+    let convex = Arc::new(convex);
+    let task = follow(&convex);
+    let about = Calls { over: SignedDuration::from_hours(48), ..calls(&[]) };
+    let mut heard = 0;
+    for round in 1..=5 {
+        emulator.inject_executions(&[some(10, 0.0)]);
+        let from = clock.origin() - SignedDuration::from_mins(1);
+        for _ in 0..200 {
+            let span = Span { from, to: clock.now(), end: SpanEnd::Now };
+            let told = convex.executions(&about, span, STAY, None).await.unwrap();
+            heard = told.basis.samples.unwrap();
+            if heard == round * 10 {
+                break;
+            }
+            drop(
+                tokio::time::timeout(Duration::from_millis(20), std::future::pending::<()>()).await,
+            );
+        }
+        assert_eq!(heard, round * 10);
+        let flip = clock.now();
+        let span = Span { from: flip, to: flip, end: SpanEnd::Now };
+        let told = convex.executions(&about, span, STAY, None).await.unwrap();
+        assert_eq!(told.basis.samples, Some(0), "calls from before the flip were counted");
+    }
+    task.abort();
+}

@@ -139,6 +139,7 @@ struct Said<'a> {
 }
 
 impl Said<'_> {
+    #[expect(clippy::too_many_lines, reason = "one short arm for each kind of event")]
     fn line(&self) -> String {
         let by = self.by();
         match &self.event.kind {

@@ -95,14 +95,12 @@ impl Story {
                     (flag.clone(), Some(word.to_owned()))
                 };
                 let measurements = asked.sources.iter().flat_map(|source| &source.metrics);
-                let measured = |criterion: &str| Measurement {
-                    criterion: criterion.to_owned(),
-                    measured: Measured::Number(self.error_rate),
-                };
-                Outcome::Observed(Reading {
-                    flags: Ok(asked.flags.iter().map(value).collect()),
-                    measurements: measurements.map(|metric| measured(&metric.criterion)).collect(),
-                    probes: asked
+                let measured =
+                    |criterion: &str| Measurement::of(criterion, Measured::Number(self.error_rate));
+                Outcome::Observed(Reading::of(
+                    Ok(asked.flags.iter().map(value).collect()),
+                    measurements.map(|metric| measured(&metric.criterion)).collect(),
+                    asked
                         .probes
                         .iter()
                         .map(|probe| ProbeAnswer {
@@ -111,7 +109,7 @@ impl Story {
                             found: "true".into(),
                         })
                         .collect(),
-                })
+                ))
             }
             Effect::SetFlags { changes, .. } => {
                 self.on = changes
