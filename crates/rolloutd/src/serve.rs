@@ -140,7 +140,7 @@ impl Daemon {
         info!(version = env!("CARGO_PKG_VERSION"), "starting");
         let deployments = Arc::new(Deployments::new(&config.deployments, &clock));
         let endpoints = Arc::new(Endpoints::new(&config.endpoints));
-        let (performer, alarms) = Performer::new(Arc::clone(&deployments), endpoints);
+        let (performer, alarms) = Performer::new(Arc::clone(&deployments), Arc::clone(&endpoints));
         let options = OpenOptions { damage, ..OpenOptions::default() };
         let source = SledSource::new(&config.store_dir(), options);
         let (store, origin) = open(config.store_dir(), source.clone()).await?;
@@ -162,6 +162,7 @@ impl Daemon {
         let app = App {
             handle: handle.clone(),
             deployments,
+            endpoints,
             operators: config.operators,
             started_at: clock.now(),
             begun_at,

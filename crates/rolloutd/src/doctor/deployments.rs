@@ -4,16 +4,17 @@
 
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use rollout_api::{DoctorSection, FindingState, FindingView};
 use rollout_convex::{Finding, Needs, Standing};
 use rollout_core::Plan;
 use rollout_engine::Clock;
 
+use crate::endpoints::Endpoints;
 use crate::wiring::Deployments;
 
 /// How long the look at one deployment may take.
-const LOOK_MAX: Duration = Duration::from_secs(15);
+pub(crate) const LOOK_MAX: Duration = Duration::from_secs(15);
 /// How long the dry step may take.
 const DRY_STEP_MAX: Duration = Duration::from_secs(4);
 
@@ -28,26 +29,30 @@ pub(crate) enum DryStep {
     Refused(String),
 }
 
-/// Looks at the plan's deployment for what the plan needs, or at every one for what any rollout needs.
+/// Looks at the plan's deployment and endpoints for what the plan needs, or at every one for what any rollout needs.
 pub(crate) async fn sections(
     deployments: &Deployments,
+    endpoints: &Endpoints,
     plan: Option<&Plan>,
     dry_step: DryStep,
     clock: &dyn Clock,
 ) -> Vec<DoctorSection> {
-    match plan {
-        Some(plan) => {
-            let needs = Needs::of(plan);
-            vec![section(deployments, &plan.deployment, &needs, dry_step, clock).await]
-        }
-        None => {
-            let needs = Needs::default();
-            let each = deployments
-                .names()
-                .map(|name| section(deployments, name, &needs, DryStep::No, clock));
-            join_all(each).await
-        }
-    }
+    let Some(plan) = plan else {
+        let needs = Needs::default();
+        let each =
+            deployments.names().map(|name| section(deployments, name, &needs, DryStep::No, clock));
+        let (mut sections, others) =
+            join(join_all(each), super::endpoints::of_all(endpoints, clock.now())).await;
+        sections.extend(others);
+        return sections;
+    };
+    let needs = Needs::of(plan);
+    let (first, others) = join(
+        section(deployments, &plan.deployment, &needs, dry_step, clock),
+        super::endpoints::of_needs(endpoints, &needs, clock.now()),
+    )
+    .await;
+    std::iter::once(first).chain(others).collect()
 }
 
 async fn section(
@@ -97,7 +102,8 @@ async fn section(
     DoctorSection { title: format!("deployment {name} ({})", convex.url()), findings }
 }
 
-fn view(finding: Finding) -> FindingView {
+/// A finding of the adapter as the wire has it.
+pub(crate) fn view(finding: Finding) -> FindingView {
     FindingView {
         check: finding.check.to_owned(),
         state: match finding.standing {

@@ -5,6 +5,7 @@
 
 pub(crate) mod daemon;
 pub(crate) mod deployments;
+pub(crate) mod endpoints;
 mod machine;
 
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ use rollout_engine::Clock;
 
 use crate::cli::Paint;
 use crate::config::{CONFIG_PATH, Config, Surroundings};
+use crate::endpoints::Endpoints;
 use crate::place::Trouble;
 use crate::telemetry::chain;
 use crate::wiring::Deployments;
@@ -115,7 +117,8 @@ async fn others(
 
 async fn look(config: &Config, plan: Option<&Plan>, clock: &Arc<dyn Clock>) -> Vec<DoctorSection> {
     let deployments = Deployments::new(&config.deployments, clock);
-    deployments::sections(&deployments, plan, DryStep::No, &**clock).await
+    let endpoints = Endpoints::new(&config.endpoints);
+    deployments::sections(&deployments, &endpoints, plan, DryStep::No, &**clock).await
 }
 
 /// Columns of the page.

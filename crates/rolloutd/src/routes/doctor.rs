@@ -41,7 +41,9 @@ pub(super) async fn doctor(
     info!(actor, deployment = plan.as_ref().map(|plan| &plan.deployment), ?dry_step, "doctor");
     let mut sections = vec![daemon::section(&app.handle.status().await?, app.begun_at)];
     let clock = app.clock.as_ref();
-    sections.extend(deployments::sections(&app.deployments, plan.as_ref(), dry_step, clock).await);
+    let (deployments, endpoints) = (&app.deployments, &app.endpoints);
+    let looked = deployments::sections(deployments, endpoints, plan.as_ref(), dry_step, clock);
+    sections.extend(looked.await);
     Ok(Json(DoctorReport { sections }))
 }
 

@@ -28,6 +28,7 @@ use rollout_engine::{Clock, Handle};
 use tokio::sync::watch;
 
 use crate::access::Operators;
+use crate::endpoints::Endpoints;
 use crate::wiring::Deployments;
 
 use self::refusal::Refused;
@@ -38,6 +39,8 @@ pub(crate) struct App {
     pub(crate) handle: Handle,
     /// What rollouts can be run on.
     pub(crate) deployments: Arc<Deployments>,
+    /// What else health is asked of.
+    pub(crate) endpoints: Arc<Endpoints>,
     /// Who may give orders.
     pub(crate) operators: Operators,
     /// Time, for what is left of a window.

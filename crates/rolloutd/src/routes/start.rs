@@ -11,12 +11,14 @@ use jiff::Timestamp;
 use rollout_api::client::IdempotencyKey;
 use rollout_api::{Answer, StartRequest, StartResponse, plan};
 use rollout_convex::Needs;
-use rollout_core::Order;
+use rollout_core::{Order, Plan};
 use rollout_engine::{Created, NewRollout};
 use sha2::{Digest as _, Sha256};
 use tracing::info;
 
+use crate::doctor::endpoints;
 use crate::view;
+use crate::wiring::Unfit;
 
 use super::App;
 use super::body;
@@ -45,7 +47,7 @@ pub(super) async fn start(
         )));
     }
     let needs = Needs::of(&plan);
-    let url = app.deployments.admit(&plan.deployment, &needs, app.clock.as_ref()).await?;
+    let url = admit(&app, &plan, &needs).await?;
     let new = NewRollout {
         plan,
         digest: Sha256::digest(text.as_bytes()).into(),
@@ -64,6 +66,19 @@ pub(super) async fn start(
     info!(rollout = rollout.id, plan = rollout.plan, ?answer, "start");
     let place = format!("/v1/rollouts/{}", rollout.id);
     Ok((status, [(LOCATION, place)], Json(StartResponse { answer, rollout })))
+}
+
+/// Where the deployment answers, when nothing definite is against the plan. What is against it is said all at once.
+async fn admit(app: &App, plan: &Plan, needs: &Needs) -> Result<String, Unfit> {
+    let strange = endpoints::bars(&app.endpoints, needs);
+    match app.deployments.admit(&plan.deployment, needs, app.clock.as_ref()).await {
+        Ok(url) if strange.is_empty() => Ok(url),
+        Ok(_) => Err(Unfit::Barred { name: plan.deployment.clone(), findings: strange }),
+        Err(Unfit::Barred { name, findings }) => {
+            Err(Unfit::Barred { name, findings: [findings, strange].concat() })
+        }
+        Err(unfit) => Err(unfit),
+    }
 }
 
 fn key(headers: &HeaderMap) -> Result<Option<String>, Refused> {
