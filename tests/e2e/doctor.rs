@@ -203,6 +203,40 @@ async fn the_dry_step_changes_no_value_and_is_refused_beside_a_live_rollout() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn endpoints_are_asked_and_a_stranger_is_refused() {
+    let mut world = World::without_daemon(PROGRAMS, Setting::default()).await;
+    let config = world.dir().join("rolloutd.toml");
+    let mut text = std::fs::read_to_string(&config).unwrap();
+    // The emulator's controls answer with JSON like any web server; nobody listens on port 9.
+    text.push_str(&format!("[endpoints.status]\nurl = \"{}\"\n", world.emulator.url()));
+    text.push_str("[endpoints.away]\nurl = \"http://127.0.0.1:9\"\n");
+    std::fs::write(&config, text).unwrap();
+    world.restart().await;
+    let plan = |endpoint: &str| {
+        let sources = format!(
+            "[sources]\nup = {{ http = \"{endpoint}\", path = \"/_emulator/faults\" }}\n\n\
+             [[criteria]]\nname = \"faults\"\nlabel = \"Faults\"\nsource = \"up\"\n\
+             unit = \"count\"\ntarget = \"= 0\"\n\n[[phases]]"
+        );
+        SMALLEST.replace("[[phases]]", &sources)
+    };
+    let well = report(&world, &plan("status")).await;
+    let found = of(&well, "endpoint")[0];
+    assert!(found.state == FindingState::Ok && found.found.contains("status answers"), "{well:?}");
+    assert_eq!(of(&well, "health")[0].found, "up: Faults 0");
+    let away = report(&world, &plan("away")).await;
+    assert_eq!(failing(&away), ["endpoint", "health"], "{away:?}");
+
+    world.write("plan.toml", &plan("stranger"));
+    let refused = world.ctl(&["start", "plan.toml"]).await.expect_code(3);
+    for part in ["RO0309", "no endpoint `stranger`", "configured: away, status"] {
+        assert!(refused.stderr.contains(part), "no {part}: {}", refused.stderr);
+    }
+    let all = world.ctl(&["doctor"]).await.expect_code(3);
+    assert!(all.stdout.contains("connection refused"), "{}", all.stdout);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_a_daemon_rolloutd_looks_itself() {
     let mut world = World::without_daemon(PROGRAMS, Setting::default()).await;
     world.write("plan.toml", GATED);
