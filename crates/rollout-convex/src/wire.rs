@@ -4,6 +4,8 @@
 //! of a [`Request`]; the transport adds it, so that requests can be shown. Function arguments are always one object, the
 //! format is always `convex_encoded_json` (wire contract, section 3.4).
 
+mod about;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -16,6 +18,11 @@ use serde_json::Value as Json;
 use crate::key::{KeyReport, Operations};
 use crate::text::useful_line;
 use crate::value::{ConvexValue, ValueError};
+
+pub use about::{
+    DeployedFunction, DeploymentKind, decode_deployment_info, decode_functions, decode_line,
+    normal_path,
+};
 
 /// One thing to ask of a deployment.
 #[derive(Clone, Debug, PartialEq)]
@@ -141,26 +148,6 @@ pub struct Response {
     pub body: Vec<u8>,
     /// The server's clock in whole seconds, where it says so (header `Date`).
     pub date: Option<Timestamp>,
-}
-
-/// What kind of deployment it is, as far as it says.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct DeploymentKind {
-    /// `selfHosted` or `cloud`.
-    pub kind: String,
-    /// `prod`, `dev`, `preview`; only in the cloud.
-    pub deployment_type: Option<String>,
-}
-
-/// One function of the app, as it is deployed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeployedFunction {
-    /// `dir/module:function`, without `.js`.
-    pub path: String,
-    /// Its type, in the deployment's word: `Query`, `Mutation`, `Action`.
-    pub kind: String,
-    /// True when only holders of a key may call it.
-    pub is_internal: bool,
 }
 
 /// How a function ended.
@@ -439,65 +426,6 @@ pub fn decode_key(response: &Response) -> Result<KeyReport, WireError> {
     Ok(KeyReport { operations, is_read_only: body.is_read_only })
 }
 
-/// Reads the answer to [`Call::InstanceName`] or [`Call::ServerVersion`]: one short line of plain text.
-///
-/// # Errors
-///
-/// [`WireError`] when it is empty, longer than 200 bytes, or a page of a proxy.
-pub fn decode_line(response: &Response) -> Result<String, WireError> {
-    let text = std::str::from_utf8(&response.body).unwrap_or_default().trim();
-    let is_line = (1..=LINE_BYTES_MAX).contains(&text.len())
-        && !text.starts_with('<')
-        && !text.chars().any(char::is_control);
-    is_line.then(|| text.to_owned()).ok_or(WireError::Unexpected("one line of text"))
-}
-
-/// Reads the answer to [`Call::DeploymentInfo`].
-///
-/// # Errors
-///
-/// [`WireError`] when it names no kind.
-pub fn decode_deployment_info(response: &Response) -> Result<DeploymentKind, WireError> {
-    let body: InfoBody = parse(response, "a description of the deployment")?;
-    Ok(DeploymentKind { kind: body.kind, deployment_type: body.deployment_type })
-}
-
-/// Reads the answer to [`Call::ApiSpec`] from the query's value, in the order of the paths. HTTP routes are left out.
-///
-/// # Errors
-///
-/// [`WireError`] when it is no list.
-pub fn decode_functions(value: ConvexValue) -> Result<Vec<DeployedFunction>, WireError> {
-    let ConvexValue::List(rows) = value else {
-        return Err(WireError::Unexpected("a list of functions"));
-    };
-    let mut functions: Vec<_> = rows.into_iter().filter_map(deployed_function).collect();
-    functions.sort_by(|one, other| one.path.cmp(&other.path));
-    Ok(functions)
-}
-
-/// The path of a function as plans and the deployment may spell it, in one spelling: no `.js`, a default export by name.
-pub fn normal_path(path: &str) -> String {
-    let (module, function) = path.split_once(':').unwrap_or((path, "default"));
-    format!("{}:{function}", module.strip_suffix(".js").unwrap_or(module))
-}
-
-fn deployed_function(row: ConvexValue) -> Option<DeployedFunction> {
-    let ConvexValue::Object(mut fields) = row else { return None };
-    let (Some(ConvexValue::Text(path)), Some(ConvexValue::Text(kind))) =
-        (fields.remove("identifier"), fields.remove("functionType"))
-    else {
-        return None;
-    };
-    let is_internal = match fields.remove("visibility") {
-        Some(ConvexValue::Object(mut visibility)) => {
-            visibility.remove("kind") == Some(ConvexValue::Text(String::from("internal")))
-        }
-        _ => false,
-    };
-    Some(DeployedFunction { path: normal_path(&path), kind, is_internal })
-}
-
 /// Reads the body of an HTTP error; never fails, because proxies answer with pages.
 pub fn decode_error(response: &Response) -> ErrorBody {
     serde_json::from_slice(&response.body).unwrap_or_default()
@@ -569,14 +497,6 @@ fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<J
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct InfoBody {
-    kind: String,
-    #[serde(default)]
-    deployment_type: Option<String>,
-}
-
-#[derive(Deserialize)]
 struct AuditBody {
     items: Vec<AuditItem>,
 }
@@ -616,8 +536,6 @@ const VARIABLES_QUERY: &str = "_system/cli/queryEnvironmentVariables";
 const STATE_QUERY: &str = "_system/frontend/deploymentState:deploymentState";
 /// All functions of the app.
 const FUNCTIONS_QUERY: &str = "_system/cli/modules:apiSpec";
-/// Longest answer that is one line: a name, a version.
-const LINE_BYTES_MAX: usize = 200;
 /// Name and version; a name without a dash is refused by the server.
 const CLIENT: &str = concat!("rolloutd-", env!("CARGO_PKG_VERSION"));
 /// Stored in the deployment's audit log.
@@ -671,33 +589,6 @@ mod tests {
         assert_eq!(run.path, "/api/function");
         let body: Json = serde_json::from_str(&run.body).unwrap();
         assert_eq!(body, json!({"path": "m:f", "args": {"n": 1}, "format": "convex_encoded_json"}));
-    }
-
-    #[test]
-    fn functions_are_listed_in_one_spelling() {
-        let rows = json!([
-            {"identifier": "m.js:b", "functionType": "Query", "visibility": {"kind": "internal"}},
-            {"identifier": "m.js:default", "functionType": "Mutation", "visibility": {"kind": "public"}},
-            {"functionType": "HttpAction", "method": "GET", "path": "/x"},
-        ]);
-        let functions = decode_functions(ConvexValue::decode(rows).unwrap()).unwrap();
-        let shown: Vec<_> = functions
-            .iter()
-            .map(|function| (function.path.as_str(), function.kind.as_str(), function.is_internal))
-            .collect();
-        assert_eq!(shown, [("m:b", "Query", true), ("m:default", "Mutation", false)]);
-        assert!(decode_functions(ConvexValue::Null).is_err());
-        for path in ["m", "m.js", "m:default", "m.js:default"] {
-            assert_eq!(normal_path(path), "m:default");
-        }
-    }
-
-    #[test]
-    fn a_line_is_a_line() {
-        assert_eq!(decode_line(&ok("happy-otter-123\n")).unwrap(), "happy-otter-123");
-        for body in ["", "<html>", "a\nb", &"x".repeat(201)] {
-            assert!(decode_line(&ok(body)).is_err(), "{body}");
-        }
     }
 
     #[test]
