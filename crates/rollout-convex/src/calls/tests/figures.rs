@@ -20,7 +20,8 @@ fn asked(functions: &[&str]) -> (Calls, Minutes) {
 }
 
 fn read(route: MetricRoute, body: &Json) -> Result<Figures, Lack> {
-    Ok(decode(route, &Response { status: 200, body: body.to_string().into_bytes() }).unwrap())
+    Ok(decode(route, &Response { status: 200, body: body.to_string().into_bytes(), date: None })
+        .unwrap())
 }
 
 fn series(figures: &[Option<f64>]) -> Json {
