@@ -46,26 +46,12 @@ pub(super) fn fields(kind: &EventKind, plan: &Plan) -> Value {
         EventKind::PhaseSkipped { why, .. } | EventKind::SmokeFailed { why } => {
             json!({ "why": why })
         }
-        EventKind::DriftSeen { flag, expected, found } => {
-            json!({ "flag": flag.as_str(), "expected": expected, "found": found })
-        }
-        EventKind::DriftFound { flag, expected, found, written } => {
-            let written = written.as_ref().map(write);
-            json!({ "flag": flag.as_str(), "expected": expected, "found": found, "written": written })
-        }
-        EventKind::FlagRewritten { flag, written } => {
-            json!({ "flag": flag.as_str(), "written": write(written) })
-        }
-        EventKind::DriftAdopted { flag, value } => {
-            json!({ "flag": flag.as_str(), "value": value })
-        }
-        EventKind::RevertStarted { changes } => {
-            let changes = changes.iter().map(|(flag, value)| (flag.as_str(), value));
-            json!({ "changes": changes.collect::<BTreeMap<_, _>>() })
-        }
-        EventKind::DriftReverted { wrote, already } => {
-            json!({ "wrote": names(wrote), "already": names(already) })
-        }
+        EventKind::DriftSeen { .. }
+        | EventKind::DriftFound { .. }
+        | EventKind::FlagRewritten { .. }
+        | EventKind::DriftAdopted { .. }
+        | EventKind::RevertStarted { .. }
+        | EventKind::DriftReverted { .. } => drift(kind),
         EventKind::CodePushed { pushed_at, .. } => json!({ "pushed_at": moment(*pushed_at) }),
         EventKind::Held { hold } | EventKind::Released { hold } => json!({ "hold": hold.words() }),
         EventKind::RollbackStarted { .. } => rollback_started(kind),
@@ -157,6 +143,34 @@ fn fault(fault: &Fault) -> Value {
         FaultClass::Unknown => "unknown",
     };
     json!({ "class": class, "code": fault.code, "reason": fault.reason })
+}
+
+/// What others did to flags, and what was done about it.
+#[expect(clippy::wildcard_enum_match_arm, reason = "`fields` sends only these kinds here")]
+fn drift(kind: &EventKind) -> Value {
+    match kind {
+        EventKind::DriftSeen { flag, expected, found } => {
+            json!({ "flag": flag.as_str(), "expected": expected, "found": found })
+        }
+        EventKind::DriftFound { flag, expected, found, written } => {
+            let written = written.as_ref().map(write);
+            json!({ "flag": flag.as_str(), "expected": expected, "found": found, "written": written })
+        }
+        EventKind::FlagRewritten { flag, written } => {
+            json!({ "flag": flag.as_str(), "written": write(written) })
+        }
+        EventKind::DriftAdopted { flag, value } => {
+            json!({ "flag": flag.as_str(), "value": value })
+        }
+        EventKind::RevertStarted { changes } => {
+            let changes = changes.iter().map(|(flag, value)| (flag.as_str(), value));
+            json!({ "changes": changes.collect::<BTreeMap<_, _>>() })
+        }
+        EventKind::DriftReverted { wrote, already } => {
+            json!({ "wrote": names(wrote), "already": names(already) })
+        }
+        _ => Value::Null,
+    }
 }
 
 fn write(written: &Written) -> Value {
