@@ -121,13 +121,12 @@ async fn executions_row(site: &Site) -> Result<Row> {
             }
         };
         run.until("bake_started").await;
-        emulator.post("executions", "[{\"function\": \"messages:send\", \"times\": 50}]").await;
         // The stream is followed, and what it says is no breach.
         let passes =
             |entry: &JournalEntry| entry.kind == "reading_taken" && verdict_of(entry) == "pass";
         run.until_that("a reading that passes", passes).await;
         let start = Instant::now();
-        let failing = "[{\"function\": \"messages:send\", \"times\": 50, \"error\": \"boom\"}]";
+        let failing = "[{\"function\": \"messages:send\", \"times\": 200, \"error\": \"boom\"}]";
         emulator.post("executions", failing).await;
         run.until("rollback_finished").await;
         took.push(start.elapsed().as_secs_f64());
@@ -298,8 +297,9 @@ const FLAGS: [&str; 5] = [
     "ENABLE_PROMPT_MESSAGE_ID",
     "ENABLE_RETRY_WITH_BACKOFF",
 ];
-/// An app that is well until somebody sets `BREAK`.
-const SCENARIO: &str = "[[change]]\nwhen = { BREAK = \"1\" }\nset = { errorRate = 50 }\n";
+/// An app with ten calls a second that is well until somebody sets `BREAK`.
+const SCENARIO: &str = "[[traffic]]\nfunction = \"messages:send\"\ntype = \"Mutation\"\nperMinute = 600\n\
+    latencyMs = { p50 = 20, p95 = 200, p99 = 900 }\n[[change]]\nwhen = { BREAK = \"1\" }\nset = { errorRate = 50 }\n";
 const ROLLBACKS: usize = 9;
 /// Rounds of five commands each; every command starts node.
 const COMMANDS: usize = 3;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rollout_convex::{Convex, Target};
 use rollout_core::{
-    Effect, EffectKey, FlagName, Observation, Outcome, RolloutId, Seq, WritePurpose,
+    Effect, EffectKey, FlagName, Known, Observation, Outcome, RolloutId, Seq, WritePurpose,
 };
 use rollout_e2e::EmulatorProcess;
 use serde_json::Value;
@@ -147,7 +147,13 @@ async fn set(convex: &Convex, seq: u64, wanted: &[(&str, &str)]) -> Outcome {
 
 async fn read(convex: &Convex, seq: u64, names: &BTreeSet<&str>) -> Variables {
     let flags = names.iter().map(|name| flag(name)).collect();
-    let observation = Observation { flags, ..Observation::default() };
+    let observation = Observation {
+        flags,
+        sources: Vec::new(),
+        probes: Vec::new(),
+        bindings: BTreeMap::new(),
+        known: Known::default(),
+    };
     let outcome = convex.perform(effect_key(seq), &Effect::Observe(observation)).await;
     let Outcome::Observed(reading) = outcome else { panic!("no reading: {outcome:?}") };
     let flags = reading.flags.unwrap().into_iter();

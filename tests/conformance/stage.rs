@@ -178,7 +178,7 @@ fn replace_figure(text: &str, before: &str, after: &str) -> String {
     text.split_inclusive('\n').map(|one| line(one).unwrap_or_else(|| one.to_owned())).collect()
 }
 
-/// An app without noise that throws what the variable `THROW` asks for.
+/// An app without noise that throws and logs what the variables `THROW` and `LOG` ask for.
 const SCENARIO: &str = r#"
 [[change]]
 when = { THROW = "error" }
@@ -187,4 +187,8 @@ throw = { function = "tasks:get", message = "boom" }
 [[change]]
 when = { THROW = "convex" }
 throw = { function = "tasks:get", message = "no such task", data = { code = "E1" } }
+
+[[change]]
+when = { LOG = "1" }
+log = { function = "tasks:get", level = "WARN", lines = ["slow", "very slow"] }
 "#;
