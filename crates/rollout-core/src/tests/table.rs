@@ -138,6 +138,7 @@ fn inputs(world: &World) -> Vec<(&'static str, Input)> {
         ("engine resumed", Input::EngineResumed { last_seen: world.now }),
         ("clock forward", Input::ClockJumped { by: hours(3) }),
         ("clock backward", Input::ClockJumped { by: -hours(3) }),
+        ("breach seen between readings", Input::Stirred),
     ]
 }
 
