@@ -141,6 +141,14 @@ impl Source {
         }
     }
 
+    /// True when the question names a time, be it only how far back to look.
+    pub(crate) fn asks_about_a_time(&self) -> bool {
+        match self {
+            Self::Function(_) | Self::Http(_) => self.answers_for_a_range(),
+            Self::Executions(_) | Self::AppMetrics(_) | Self::Prometheus(_) => true,
+        }
+    }
+
     /// The source as it is asked about one range of time.
     pub(crate) fn about(&self, from: Timestamp, to: Timestamp) -> Self {
         match self {

@@ -57,11 +57,28 @@ impl PromServer {
     /// Stops the process where it stands: connections are taken by the system, and nobody answers.
     pub(crate) fn freeze(&self) {
         self.signal("-STOP");
+        // The signal is on its way; a thread that still runs could answer.
+        while !self.stands_still() {
+            std::thread::yield_now();
+        }
     }
 
     /// Lets it go on.
     pub(crate) fn thaw(&self) {
         self.signal("-CONT");
+    }
+
+    /// True once every thread is stopped: field 3 of its `stat`, behind the name in brackets.
+    fn stands_still(&self) -> bool {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        let stopped = |task: std::io::Result<std::fs::DirEntry>| {
+            let stat = std::fs::read_to_string(task.unwrap().path().join("stat"));
+            // A thread that ended meanwhile answers nothing.
+            stat.map_or(true, |stat| {
+                stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T'))
+            })
+        };
+        tasks.into_iter().all(stopped)
     }
 
     fn signal(&self, signal: &str) {

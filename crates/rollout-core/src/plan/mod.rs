@@ -309,6 +309,11 @@ impl PlanParts {
         self.silent_about_ranges().next().is_none()
     }
 
+    /// True when a source is asked about a time that the core names, so that an old question must not be asked again later.
+    pub(crate) fn asks_about_times(&self) -> bool {
+        self.sources.values().any(Source::asks_about_a_time)
+    }
+
     /// The judged sources that answer for one moment only.
     pub(super) fn silent_about_ranges(&self) -> impl Iterator<Item = &str> {
         let judged = |source: &str| {

@@ -349,6 +349,9 @@ impl Said<'_> {
     fn reading(&self, reading: &JudgedReading) -> String {
         let said = match reading.verdict {
             Verdict::Pass => None,
+            Verdict::NoData if reading.judged.is_empty() && reading.flags.is_ok() => {
+                return "the flags were read".to_string();
+            }
             Verdict::NoData | Verdict::Error => reading.trouble(),
             verdict @ (Verdict::Warn | Verdict::Breach) => {
                 let judged = reading.judged.iter().filter(|judged| judged.verdict == verdict);

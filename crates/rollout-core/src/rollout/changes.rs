@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 use jiff::Timestamp;
 
 use super::LATE_WRITE_MAX;
-use super::state::{Rollout, Slot, Stage};
+use super::state::{Revert, Rollout, Slot, Stage};
 use super::step::Step;
 use crate::event::{EventKind, HoldReason};
 use crate::id::{FlagName, PhaseNumber};
@@ -37,8 +37,19 @@ struct Drift {
     flag: FlagName,
     expected: String,
     found: Option<String>,
-    /// Whether the rollout can go on with the value that was found.
-    is_adoptable: bool,
+    kind: DriftKind,
+}
+
+/// What may be done about a foreign value without a person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum DriftKind {
+    /// A flag of a phase that is on has its safe value, or none. Perhaps somebody turned it off because of an emergency, or the
+    /// engine did and could not record it: turning it on again takes a person, and there is nothing to watch.
+    TurnedOff,
+    /// A flag of a phase that is on has a third value.
+    Other,
+    /// A flag of a phase that is off is not. It may be set back; taken for right it would be on without its gates.
+    TurnedOn,
 }
 
 impl Step {
@@ -62,9 +73,10 @@ impl Step {
     /// Says which flags have foreign values, and does about it what the plan says.
     pub(super) fn tell_drift(&mut self, reading: &JudgedReading) {
         let mut changes = BTreeMap::new();
-        let may_revert = self.state.slot_use().is_none() && self.state.reverts < REVERTS_MAX;
+        let is_free = self.state.slot_use().is_none() && !self.state.is_held();
+        let may_revert = is_free && self.state.reverts < REVERTS_MAX;
         for drift in self.state.drifts(reading) {
-            let Drift { flag, expected, found, is_adoptable } = drift;
+            let Drift { flag, expected, found, kind } = drift;
             let written = reading.writes.get(&flag).cloned();
             let (known, new) = (Some(expected.clone()), found.clone());
             self.emit(EventKind::DriftFound {
@@ -73,14 +85,14 @@ impl Step {
                 found: new,
                 written,
             });
-            match (self.state.plan.drift, found) {
-                (DriftPolicy::Adopt, Some(value)) if is_adoptable => {
+            match (self.state.plan.drift, kind, found) {
+                (DriftPolicy::Adopt, DriftKind::Other, Some(value)) => {
                     self.emit(EventKind::DriftAdopted { flag, value });
                 }
-                (DriftPolicy::Revert, _) if may_revert => {
+                (DriftPolicy::Revert, DriftKind::Other | DriftKind::TurnedOn, _) if may_revert => {
                     changes.insert(flag, expected);
                 }
-                (DriftPolicy::Hold | DriftPolicy::Revert | DriftPolicy::Adopt, _) => {
+                (DriftPolicy::Hold | DriftPolicy::Revert | DriftPolicy::Adopt, ..) => {
                     self.hold(HoldReason::Drift { flag });
                 }
             }
@@ -90,27 +102,34 @@ impl Step {
         }
     }
 
-    /// After a long time the flags may have been set on purpose: a person decides about what was to be set back.
-    pub(super) fn stop_stale_revert(&mut self, last_seen: Timestamp) {
-        if self.now.duration_since(last_seen) <= LATE_WRITE_MAX {
+    /// What was to be set back and could not be for so long, may have been set on purpose since: a person decides.
+    pub(super) fn stop_stale_revert(&mut self) {
+        let Some(revert) = &self.state.revert else { return };
+        if self.now.duration_since(revert.since) <= LATE_WRITE_MAX {
             return;
         }
-        let flags: Vec<FlagName> =
-            self.state.revert.iter().flatten().map(|(flag, _)| flag.clone()).collect();
+        let flags: Vec<FlagName> = revert.changes.keys().cloned().collect();
         for flag in flags {
             self.hold(HoldReason::Drift { flag });
         }
     }
 
     /// Does about a push of code in the middle of a window what the plan says.
-    pub(super) fn tell_push(&mut self, pushed: Option<Timestamp>) {
+    pub(super) fn tell_push(&mut self, pushed: Option<Timestamp>, reading: &JudgedReading) {
         let Some((phase, _)) = self.state.baking() else { return };
         let Some(pushed_at) = pushed else { return };
         self.emit(EventKind::CodePushed { phase, pushed_at });
+        let is_on = self.state.flags_are_on(phase, reading);
         match self.state.plan.code_push {
-            PushPolicy::Hold => self.hold(HoldReason::CodePush { phase, pushed_at }),
             PushPolicy::Extend => {}
-            PushPolicy::Rebaseline => self.emit(EventKind::WindowRestarted { phase }),
+            // Flags that are off would fail the verification, and with it the phase: a person looks first.
+            PushPolicy::Rebaseline if is_on => self.emit(EventKind::WindowRestarted { phase }),
+            PushPolicy::Hold | PushPolicy::Rebaseline => {
+                let mut reasons = self.state.holds.iter().map(|hold| &hold.reason);
+                if !reasons.any(|reason| matches!(reason, HoldReason::CodePush { .. })) {
+                    self.hold(HoldReason::CodePush { phase, pushed_at });
+                }
+            }
         }
     }
 }
@@ -130,23 +149,28 @@ impl Rollout {
                     mine.and_then(|number| self.phases[number.index()].bake.as_mut())
                 {
                     bake.drifted = true;
+                    self.flipped_at = Some(at);
                 }
             }
             EventKind::DriftAdopted { flag, value } => {
                 self.adopted.insert(flag.clone(), value.clone());
+                self.flipped_at = Some(at);
             }
             EventKind::RevertStarted { changes } => {
-                self.revert = Some(changes.clone());
+                self.revert = Some(Revert { changes: changes.clone(), since: at });
                 self.reverts = self.reverts.saturating_add(1);
                 self.slot = Slot::asked_by(self.seq);
             }
             EventKind::DriftReverted { .. } => {
-                let changes = self.revert.take().unwrap_or_default();
-                self.flipped(at, changes.into_keys());
+                let changes = self.revert.take().map(|revert| revert.changes);
+                self.flipped(at, changes.into_iter().flatten().map(|(flag, _)| flag));
                 self.read_at(at);
             }
-            EventKind::CodePushed { phase, .. } if self.plan.code_push == PushPolicy::Extend => {
-                if let Some(bake) = self.phases[phase.index()].bake.as_mut() {
+            EventKind::CodePushed { phase, .. } => {
+                self.flipped_at = Some(at);
+                let begins_again = self.plan.code_push == PushPolicy::Extend;
+                let bake = self.phases[phase.index()].bake.as_mut();
+                if let Some(bake) = bake.filter(|_| begins_again) {
                     bake.begin_again(at);
                 }
             }
@@ -156,9 +180,9 @@ impl Rollout {
 
     /// A person decides about this flag now.
     pub(super) fn leave_revert(&mut self, flag: &FlagName) {
-        if let Some(changes) = &mut self.revert {
-            changes.remove(flag);
-            if changes.is_empty() {
+        if let Some(revert) = &mut self.revert {
+            revert.changes.remove(flag);
+            if revert.changes.is_empty() {
                 self.revert = None;
             }
         }
@@ -213,11 +237,14 @@ impl Rollout {
         for (number, phase) in self.plan.numbered() {
             for flag in phase.flags.keys() {
                 let value = values.get(flag).and_then(Option::as_deref);
-                let (expected, is_adoptable) = match self.expected(number, flag) {
-                    Expected::On(on, safe) if value != Some(on) => {
-                        (on, value.is_some_and(|value| value != safe))
+                let (expected, kind) = match self.expected(number, flag) {
+                    Expected::On(on, safe) if value.is_none_or(|value| value == safe) => {
+                        (on, DriftKind::TurnedOff)
                     }
-                    Expected::Off(safe) if value.is_some_and(|value| value != safe) => (safe, true),
+                    Expected::On(on, _) if value != Some(on) => (on, DriftKind::Other),
+                    Expected::Off(safe) if value.is_some_and(|value| value != safe) => {
+                        (safe, DriftKind::TurnedOn)
+                    }
                     Expected::On(..) | Expected::Off(_) | Expected::Any => continue,
                 };
                 if !self.is_held_by(&HoldReason::Drift { flag: flag.clone() }) {
@@ -225,7 +252,7 @@ impl Rollout {
                         flag: flag.clone(),
                         expected: expected.to_string(),
                         found: value.map(ToString::to_string),
-                        is_adoptable,
+                        kind,
                     });
                 }
             }
@@ -236,7 +263,7 @@ impl Rollout {
     fn expected<'a>(&'a self, number: PhaseNumber, flag: &FlagName) -> Expected<'a> {
         let Some((phase, state)) = self.phase(number) else { return Expected::Any };
         let Some(change) = phase.flags.get(flag) else { return Expected::Any };
-        if self.revert.as_ref().is_some_and(|changes| changes.contains_key(flag)) {
+        if self.revert.as_ref().is_some_and(|revert| revert.changes.contains_key(flag)) {
             return Expected::Any;
         }
         match state.stage {
@@ -244,9 +271,7 @@ impl Rollout {
             | Stage::Preflight
             | Stage::Gated
             | Stage::Skipped
-            | Stage::RolledBack => {
-                Expected::Off(self.adopted.get(flag).map_or(change.safe.as_str(), String::as_str))
-            }
+            | Stage::RolledBack => Expected::Off(&change.safe),
             Stage::Baking | Stage::Concluding | Stage::Completed => {
                 Expected::On(self.on_value(flag, change), &change.safe)
             }

@@ -14,7 +14,7 @@ use super::state::{
 };
 use crate::cadence::saturating_add;
 use crate::effect::{Known, Pace};
-use crate::event::{Event, EventKind, HoldReason};
+use crate::event::{Event, EventKind, GapCause, HoldReason};
 use crate::id::{FlagName, PhaseNumber, Seq};
 use crate::measurement::{JudgedReading, ProbeState, Purpose};
 use crate::retry;
@@ -174,6 +174,10 @@ impl Rollout {
     #[expect(clippy::wildcard_enum_match_arm, reason = "`evolve` sends only these kinds here")]
     fn evolve_window(&mut self, phase: PhaseNumber, event: &Event) {
         let policy = self.plan.missed;
+        if let EventKind::GapRecorded { to, cause: GapCause::Drift, .. } = &event.kind {
+            // Calls from before belong to another value of the flag.
+            self.flipped_at = Some(*to);
+        }
         let Some(bake) = &mut self.phase_mut(phase).bake else { return };
         match &event.kind {
             EventKind::GapRecorded { from, to, .. } => bake.add_gap(*from, *to, policy),
@@ -223,7 +227,9 @@ impl Rollout {
         {
             bake.looked_back = Some(to);
         }
-        let seen = reading.is_seeing();
+        // A read-back asks for flags alone, and says nothing about health.
+        let is_read_back = purpose == Purpose::Recovery;
+        let seen = if is_read_back { reading.flags.is_ok() } else { reading.is_seeing() };
         self.watch.failed = if seen { 0 } else { self.watch.failed.saturating_add(1) };
         let shown = self.baking().map(|(number, _)| number).filter(|_| self.shows_phase(reading));
         if let Some(bake) = shown.and_then(|number| self.phase_mut(number).bake.as_mut()) {
@@ -236,7 +242,7 @@ impl Rollout {
             bake.drifted = true;
         }
         self.learn(reading);
-        if seen {
+        if seen && !is_read_back {
             self.watch.seen_at = Some(at);
             self.watch.resumed = false;
         }

@@ -104,7 +104,7 @@ impl Rollout {
             }
             // Never as a rollback: where nothing can be recorded, only rollbacks are performed.
             SlotUse::Revert => {
-                let changes = self.revert.clone()?;
+                let changes = self.revert.as_ref()?.changes.clone();
                 Some(Effect::SetFlags { changes, purpose: WritePurpose::Enable })
             }
             SlotUse::Enable(number) => {
@@ -175,6 +175,10 @@ impl Rollout {
     }
 
     fn source_queries(&self, purpose: Purpose) -> Vec<SourceQuery> {
+        // A rollback is finished by reading its flags back; no slow source keeps it from that.
+        if purpose == Purpose::Recovery {
+            return Vec::new();
+        }
         let (from, to) = self.range(purpose);
         let end = match purpose {
             Purpose::Backfill(_) => SpanEnd::Past,

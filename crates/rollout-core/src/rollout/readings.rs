@@ -35,7 +35,7 @@ pub(super) enum Told {
 
 impl Step {
     pub(super) fn reading_ended(&mut self, purpose: Purpose, reading: Reading) {
-        let reading = self.state.judge(reading);
+        let reading = self.state.judge(purpose, reading);
         self.tell_rewrites(&reading);
         let moment = self.state.speaks_for(self.now, purpose);
         self.record_gap(&reading, moment);
@@ -52,7 +52,7 @@ impl Step {
             return;
         }
         self.tell_drift(&reading);
-        self.tell_push(pushed);
+        self.tell_push(pushed, &reading);
         self.judge_checkpoints(&reading, purpose);
         match purpose {
             Purpose::Baseline => self.baseline(&reading),
@@ -320,14 +320,16 @@ impl Step {
 
 impl Rollout {
     /// Gives every criterion of the plan its verdict, in the plan's order, and keeps of all changes what is news.
-    fn judge(&self, reading: Reading) -> JudgedReading {
+    fn judge(&self, purpose: Purpose, reading: Reading) -> JudgedReading {
         let Reading { flags, mut writes, push, cursors, measurements, probes } = reading;
         let plan = &self.plan;
         let clipped = |flags: FlagValues| {
             flags.into_iter().map(|(flag, value)| (flag, value.map(clip))).collect()
         };
         let flags = flags.map(clipped);
-        let judged = plan.criteria.iter().map(|criterion| {
+        // A read-back asks for flags alone.
+        let asked = plan.criteria.iter().filter(|_| purpose != Purpose::Recovery);
+        let judged = asked.map(|criterion| {
             let mut found = measurements.iter();
             let found = found.find(|measurement| measurement.criterion == criterion.name);
             let not_measured = || Measured::Failed("was not measured".to_string());

@@ -49,7 +49,7 @@ pub struct Rollout {
     /// Foreign values that are taken for right.
     pub(super) adopted: BTreeMap<FlagName, String>,
     /// Foreign values that are being replaced: the values that the flags should have.
-    pub(super) revert: Option<BTreeMap<FlagName, String>>,
+    pub(super) revert: Option<Revert>,
     /// How often foreign values were replaced since a phase last began or ended.
     pub(super) reverts: u32,
 }
@@ -220,6 +220,15 @@ pub(super) enum SlotUse {
     Enable(PhaseNumber),
     FindWindow(PhaseNumber),
     Smoke,
+}
+
+/// Foreign values that are being replaced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Revert {
+    /// The values that the flags should have.
+    pub(super) changes: BTreeMap<FlagName, String>,
+    /// When this was decided.
+    pub(super) since: Timestamp,
 }
 
 /// A rollback under way.
@@ -590,6 +599,10 @@ impl Bake {
         self.add_observed(at);
         self.observed = SignedDuration::ZERO;
         self.extension = at.duration_since(self.started_at).max(SignedDuration::ZERO);
+        for checkpoint in &mut self.checkpoints {
+            checkpoint.due = saturating_add(at, checkpoint.offset);
+            checkpoint.judged = None;
+        }
     }
 
     /// What happened since `covered_until` was settled.

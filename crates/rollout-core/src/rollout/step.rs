@@ -58,6 +58,7 @@ impl Step {
         let tries_again = self.state.slot.retry_at.is_some_and(|at| at <= self.now);
         let slack = if begins_anew || tries_again { SignedDuration::ZERO } else { LATE_WRITE_MAX };
         self.stop_stale_enabling(slack);
+        self.stop_stale_revert();
         self.fail_missed();
         self.advance();
         Ok(self.events)
@@ -101,8 +102,7 @@ impl Step {
             return;
         }
         self.emit(EventKind::EngineResumed { last_seen });
-        self.stop_stale_revert(last_seen);
-        if self.state.watch.observing.is_some() && self.state.plan.answers_for_ranges() {
+        if self.state.watch.observing.is_some() && self.state.plan.asks_about_times() {
             // It would be asked again about a range of time that ended before the engine did.
             self.emit(EventKind::ReadingStarted { purpose: self.state.purpose() });
         }

@@ -10,8 +10,9 @@ use jiff::{SignedDuration, Timestamp};
 use super::fixtures::{flag, hours, minutes, single};
 use super::world::{Link, World};
 use crate::{
-    Calls, DriftPolicy, Effect, EventKind, GapCause, HoldReason, Input, Measured, Plan, PlanParts,
-    PushPolicy, Source, Stage, Status, Written, sentence,
+    Calls, Command, DriftPolicy, Effect, EventKind, GapCause, HoldReason, Input, Measured,
+    PendingEffect, Plan, PlanParts, PushPolicy, RollbackScope, Source, Stage, Status, Written,
+    sentence,
 };
 
 /// A world in the bake window of the only phase, after two hours of watching.
@@ -96,7 +97,7 @@ fn a_flag_that_was_away_and_back_between_two_readings_was_not_observed() {
 #[test]
 fn revert_sets_a_flag_back_and_the_window_grows_by_what_was_not_seen() {
     let mut world = watched(|parts| parts.drift = DriftPolicy::Revert);
-    world.foreign_edit("RETRY", "false");
+    world.foreign_edit("RETRY", "maybe");
     world.pass(hours(1));
     assert_eq!(world.value("RETRY"), Some("true"));
     assert_eq!(world.count(|kind| matches!(kind, EventKind::DriftReverted { .. })), 1);
@@ -109,12 +110,12 @@ fn revert_sets_a_flag_back_and_the_window_grows_by_what_was_not_seen() {
 fn revert_gives_up_after_three_times_and_asks_a_person() {
     let mut world = watched(|parts| parts.drift = DriftPolicy::Revert);
     for _ in 0..4 {
-        world.foreign_edit("RETRY", "false");
+        world.foreign_edit("RETRY", "maybe");
         world.pass(hours(1));
     }
     assert_eq!(world.count(|kind| matches!(kind, EventKind::RevertStarted { .. })), 3);
     assert!(world.rollout.holds().iter().any(|hold| hold.reason == drift_hold()));
-    assert_eq!(world.value("RETRY"), Some("false"), "the fourth time it is left as it is");
+    assert_eq!(world.value("RETRY"), Some("maybe"), "the fourth time it is left as it is");
 }
 
 #[test]
@@ -136,14 +137,14 @@ fn a_breach_goes_before_a_revert_and_a_revert_never_undoes_a_rollback() {
 #[test]
 fn a_revert_that_waited_for_hours_asks_a_person() {
     let mut world = watched(|parts| parts.drift = DriftPolicy::Revert);
-    world.foreign_edit("RETRY", "false");
+    world.foreign_edit("RETRY", "maybe");
     world.link = Link::Up;
     world.until("reverting", |rollout| {
         rollout.pending().iter().any(|pending| matches!(pending.effect, Effect::SetFlags { .. }))
     });
     world.down_for(hours(3));
     world.pass(hours(1));
-    assert_eq!(world.value("RETRY"), Some("false"), "perhaps it was turned off on purpose");
+    assert_eq!(world.value("RETRY"), Some("maybe"), "perhaps it was set on purpose");
     assert!(world.rollout.holds().iter().any(|hold| hold.reason == drift_hold()));
 }
 
@@ -249,4 +250,174 @@ fn news_of_a_breach_is_looked_at_at_once_and_only_while_a_flag_is_on() {
     assert_eq!(world.now, before, "no planned check was waited for");
     world.errors = Measured::Number(0.1);
     assert_eq!(world.input(Input::Stirred).unwrap(), [], "nothing is on");
+}
+
+fn held(world: &World, reason: &HoldReason) -> bool {
+    world.rollout.holds().iter().any(|hold| hold.reason == *reason)
+}
+
+#[test]
+fn what_was_turned_off_is_never_turned_on_again_without_a_person() {
+    for policy in [DriftPolicy::Hold, DriftPolicy::Revert, DriftPolicy::Adopt] {
+        let mut world = watched(|parts| parts.drift = policy);
+        // As by a rollback that could not be recorded before a crash, or by a person in an emergency.
+        world.foreign_edit("RETRY", "false");
+        world.down_for(minutes(10));
+        world.pass(hours(1));
+        assert_eq!(world.value("RETRY"), Some("false"), "{policy:?}");
+        assert!(held(&world, &drift_hold()), "{policy:?}");
+    }
+}
+
+#[test]
+fn nothing_is_set_back_while_the_rollout_is_held() {
+    let mut world = watched(|parts| parts.drift = DriftPolicy::Revert);
+    world.order(Command::Hold).unwrap();
+    world.foreign_edit("RETRY", "maybe");
+    world.pass(hours(1));
+    assert_eq!(world.value("RETRY"), Some("maybe"));
+    assert!(held(&world, &drift_hold()));
+}
+
+/// Where nothing but readings is performed, as on the reserve or behind a hold.
+#[test]
+fn a_revert_that_cannot_begin_grows_too_old() {
+    let mut world = watched(|parts| parts.drift = DriftPolicy::Revert);
+    world.foreign_edit("RETRY", "maybe");
+    let sets = |pending: &PendingEffect| matches!(pending.effect, Effect::SetFlags { .. });
+    world.until("reverting", |rollout| rollout.pending().iter().any(sets));
+    let end = world.now + hours(2);
+    while world.now < end {
+        match world.rollout.pending().into_iter().find(|pending| !sets(pending)) {
+            Some(reading) => world.perform(&reading),
+            None => {
+                world.now = world.now.max(world.rollout.next_deadline().unwrap());
+                world.input(Input::DeadlineReached).unwrap();
+            }
+        }
+    }
+    assert!(!world.rollout.pending().iter().any(sets));
+    assert!(held(&world, &drift_hold()));
+}
+
+#[test]
+fn a_flag_of_a_phase_that_is_off_is_never_adopted() {
+    let mut parts = super::fixtures::parts();
+    parts.drift = DriftPolicy::Adopt;
+    let mut world = World::new(Plan::try_new(parts).unwrap());
+    world.until("baking", |rollout| rollout.phases()[0].stage == Stage::Baking);
+    world.foreign_edit("WORKFLOW", "true");
+    world.pass(hours(1));
+    assert!(held(&world, &HoldReason::Drift { flag: flag("WORKFLOW") }), "on before its gates");
+    let mut world = watched(|parts| parts.drift = DriftPolicy::Adopt);
+    world.order(Command::Rollback(RollbackScope::Latest)).unwrap();
+    world.until("rolled back", |rollout| rollout.phases()[0].stage == Stage::RolledBack);
+    world.pass(hours(3));
+    world.foreign_edit("RETRY", "true");
+    world.pass(hours(1));
+    assert_eq!(world.count(|kind| matches!(kind, EventKind::DriftAdopted { .. })), 0);
+}
+
+#[test]
+fn revert_turns_off_what_somebody_turned_on_before_its_turn() {
+    let mut parts = super::fixtures::parts();
+    parts.drift = DriftPolicy::Revert;
+    let mut world = World::new(Plan::try_new(parts).unwrap());
+    world.until("baking", |rollout| rollout.phases()[0].stage == Stage::Baking);
+    world.foreign_edit("WORKFLOW", "true");
+    world.pass(hours(1));
+    assert_eq!(world.value("WORKFLOW"), Some("false"));
+    assert!(!world.rollout.is_held());
+}
+
+#[test]
+fn a_rollback_is_read_back_without_asking_any_source() {
+    let mut world = watched(counts_calls);
+    world.order(Command::Rollback(RollbackScope::Latest)).unwrap();
+    world.until("reading back", |rollout| {
+        rollout.phases()[0].stage == Stage::Recovering && rollout.watch().observing.is_some()
+    });
+    let asked = world.rollout.pending().into_iter().find_map(|pending| match pending.effect {
+        Effect::Observe(wanted) => Some((wanted.flags.len(), wanted.sources.len())),
+        _ => None,
+    });
+    assert_eq!(asked, Some((1, 0)));
+    world.until("rolled back", |rollout| rollout.phases()[0].stage == Stage::RolledBack);
+}
+
+#[test]
+fn after_a_restart_a_question_is_about_now() {
+    let mut world = watched(counts_calls);
+    world.until("observing", |rollout| rollout.watch().observing.is_some());
+    world.down_for(hours(8));
+    let asked = world.rollout.pending().into_iter().find_map(|pending| match pending.effect {
+        Effect::Observe(wanted) => Some(wanted.sources[0].span.to),
+        _ => None,
+    });
+    assert_eq!(asked, Some(world.now));
+}
+
+/// Where the first source counts from, in the next reading.
+fn counts_from(world: &mut World) -> Timestamp {
+    world.until("observing", |rollout| rollout.watch().observing.is_some());
+    let asked = world.rollout.pending().into_iter().find_map(|pending| match pending.effect {
+        Effect::Observe(wanted) => Some(wanted.sources[0].span.from),
+        _ => None,
+    });
+    asked.unwrap()
+}
+
+fn counts_an_hour(parts: &mut PlanParts) {
+    counts_calls(parts);
+    if let Some(Source::Executions(calls)) = parts.sources.get_mut("health") {
+        calls.over = hours(1);
+    }
+}
+
+#[test]
+fn calls_of_the_old_code_and_of_a_flag_that_was_off_do_not_count() {
+    let mut world = watched(|parts| {
+        counts_an_hour(parts);
+        parts.code_push = PushPolicy::Rebaseline;
+    });
+    let pushed = world.now;
+    world.pushed_at = Some(pushed);
+    world.until("restarted", |rollout| rollout.phases()[0].stage == Stage::Verifying);
+    assert!(counts_from(&mut world) >= pushed);
+
+    let mut world = watched(counts_an_hour);
+    world.foreign_edit("RETRY", "false");
+    world.pass(hours(2));
+    world.foreign_edit("RETRY", "true");
+    let back = world.now;
+    world.order(Command::Resume).unwrap();
+    world.pass(minutes(1));
+    assert!(counts_from(&mut world) >= back);
+}
+
+#[test]
+fn pushes_hold_once_and_never_fail_a_phase_whose_flag_is_already_held() {
+    let mut world = watched(|_| {});
+    for _ in 0..20 {
+        world.pushed_at = Some(world.now);
+        world.pass(hours(1));
+    }
+    assert_eq!(world.rollout.holds().len(), 1);
+    let mut world = watched(|parts| parts.code_push = PushPolicy::Rebaseline);
+    world.foreign_edit("RETRY", "other");
+    world.pass(hours(1));
+    world.pushed_at = Some(world.now);
+    world.pass(hours(1));
+    assert_eq!(world.count(|kind| matches!(kind, EventKind::RollbackStarted { .. })), 0);
+}
+
+#[test]
+fn extend_judges_every_checkpoint_on_the_new_code() {
+    let mut world = watched(|parts| parts.code_push = PushPolicy::Extend);
+    world.pass(hours(19));
+    world.pushed_at = Some(world.now);
+    world.pass(hours(1));
+    let bake = world.rollout.phases()[0].bake.as_ref().unwrap();
+    assert!(bake.checkpoints.iter().all(|checkpoint| checkpoint.judged.is_none()));
+    world.until("done", |rollout| rollout.status() == Status::Completed);
 }

@@ -82,6 +82,12 @@ impl Model {
                     "{verdict} settled a checkpoint"
                 );
             }
+            EventKind::CodePushed { phase, .. } => {
+                if self.plan.code_push == crate::PushPolicy::Extend {
+                    self.verdicts[phase.index()].clear();
+                    self.windows[phase.index()] = Some(event.at);
+                }
+            }
             EventKind::WindowRestarted { phase } => {
                 self.verdicts[phase.index()].clear();
                 self.windows[phase.index()] = None;
@@ -153,7 +159,6 @@ impl Model {
             | EventKind::DriftAdopted { .. }
             | EventKind::RevertStarted { .. }
             | EventKind::DriftReverted { .. }
-            | EventKind::CodePushed { .. }
             | EventKind::AbortOrdered
             | EventKind::FinalChecksStarted
             | EventKind::FinalChecksPassed

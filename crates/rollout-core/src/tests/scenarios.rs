@@ -94,6 +94,7 @@ fn a_breach_rolls_back_in_the_step_that_judges_it() {
         (Some("false"), Some("true")),
         "earlier flags stay on"
     );
+    world.pass(minutes(15));
     let at = |wanted: fn(&EventKind) -> bool| {
         world.journal.iter().rposition(|event| wanted(&event.kind)).unwrap()
     };
