@@ -6,6 +6,7 @@ mod backup;
 mod backup_dark;
 mod bad_input;
 mod breach;
+mod calls;
 mod cli;
 mod credentials;
 mod damage;
