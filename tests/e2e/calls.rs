@@ -84,6 +84,9 @@ async fn failing_executions_are_rolled_back_long_before_the_next_check() {
     let watch = "checks = [{ every = \"15m\" }]";
     let mut run = world.begin(&plan("executions", watch, "2h")).await;
     run.until("flags_set").await;
+    // Only what runs after the flip counts, so there is too little yet.
+    let first = run.until("reading_taken").await;
+    assert_eq!(verdict_of(&first), "no data", "{}", first.text);
     world.emulator.inject_executions(&[calls(60, None)]);
     let started = run.until("bake_started").await;
     run.catch_up().await;

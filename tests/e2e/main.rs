@@ -7,6 +7,7 @@ mod backup_dark;
 mod bad_input;
 mod breach;
 mod calls;
+mod changes;
 mod cli;
 mod credentials;
 mod damage;
