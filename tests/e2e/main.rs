@@ -13,6 +13,7 @@ mod credentials;
 mod damage;
 mod demo;
 mod doctor;
+mod endpoints;
 mod faults;
 mod init;
 mod kill_and_resume;
