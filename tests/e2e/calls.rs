@@ -47,11 +47,14 @@ async fn a_phase_completes_by_the_metrics_of_its_deployment_alone() {
 
 async fn completes_by(source: &str) {
     let scenario = Scenario::parse(TRAFFIC).unwrap();
-    let world =
+    let mut world =
         World::start(PROGRAMS, Setting { scenario, scale: 600, ..Setting::default() }).await;
     let watch = "checks = [{ every = \"10m\" }]";
     let mut run = world.begin(&plan(source, watch, "2h")).await;
-    run.until("bake_started").await;
+    let started = moment_of(&run.until("bake_started").await);
+    let middle = started + SignedDuration::from_mins(50);
+    run.until_that("the middle of the window", |entry| moment_of(entry) >= middle).await;
+    world.restart().await;
     run.until("rollout_completed").await;
 
     assert_eq!(run.count("rollback_started"), 0, "{}", run.last_entries());
