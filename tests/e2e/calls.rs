@@ -127,8 +127,10 @@ async fn off_after(world: &World, since: Instant) -> Duration {
     since.elapsed()
 }
 
+/// Short ones, so that none of them began before the flip.
 fn calls(times: u32, error: Option<&str>) -> InjectedExecutions {
-    InjectedExecutions { times, error: error.map(str::to_owned), ..InjectedExecutions::default() }
+    let error = error.map(str::to_owned);
+    InjectedExecutions { times, took_ms: 1.0, error, ..InjectedExecutions::default() }
 }
 
 fn is_check(entry: &JournalEntry) -> bool {

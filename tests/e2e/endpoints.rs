@@ -188,8 +188,8 @@ fn assert_looked_back(run: &Run, due: Timestamp, back: Timestamp, verdict: &str)
     let judged = run.of_kind("checkpoint_judged").find(is_due).unwrap();
     assert_eq!(verdict_of(judged), verdict, "{}", judged.text);
     assert!(moment_of(judged) >= back, "{}", judged.text);
-    let before = run.entries.iter().filter(|entry| entry.seq < judged.seq);
-    let reading = before.filter(|entry| entry.kind == "reading_taken").next_back().unwrap();
+    let mut before = run.entries.iter().filter(|entry| entry.seq < judged.seq);
+    let reading = before.rfind(|entry| entry.kind == "reading_taken").unwrap();
     let purpose = text_of(reading, "purpose");
     assert_eq!(purpose, format!("look back to {due:.0}"), "{}", reading.text);
 }
