@@ -20,6 +20,8 @@ pub enum Tool {
     Mount,
     /// Node, which Convex's own tools run on.
     Node,
+    /// The Prometheus server and `promtool`.
+    Prometheus,
 }
 
 /// True when the machine has all of `tools`; otherwise says what `test` misses.
@@ -55,6 +57,9 @@ impl Tool {
         match self {
             Self::Cc => answers("cc", &["--version"]),
             Self::Node => answers("node", &["--version"]),
+            Self::Prometheus => {
+                ["prometheus", "promtool"].iter().all(|tool| answers(tool, &["--version"]))
+            }
             Self::Root => answers_zero("id", &["-u"]) && Path::new("/dev/loop-control").exists(),
             Self::MkfsExt4 => answers("mkfs.ext4", &["-V"]),
             Self::Mount => {
@@ -67,6 +72,7 @@ impl Tool {
         match self {
             Self::Cc => "a C compiler (`cc`)",
             Self::Node => "`node`",
+            Self::Prometheus => "`prometheus` and `promtool` (package `prometheus`)",
             Self::Root => "root with loop devices",
             Self::MkfsExt4 => "`mkfs.ext4` (e2fsprogs)",
             Self::Mount => "`mount`, `umount`, `losetup` (util-linux)",

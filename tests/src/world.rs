@@ -42,6 +42,8 @@ pub struct Setting {
     pub timeout: &'static str,
     /// What fails around the daemon.
     pub faults: Faults,
+    /// More of the daemon's configuration, as written: endpoints.
+    pub config: String,
 }
 
 /// A deployment, a daemon and a directory. The daemon is killed and the directory removed with the value.
@@ -64,6 +66,7 @@ impl Default for Setting {
             env: BTreeMap::new(),
             timeout: "20s",
             faults: Faults::none(),
+            config: String::new(),
         }
     }
 }
@@ -99,7 +102,7 @@ impl World {
         let emulator = emulator.unwrap_or_else(|error| panic!("no emulator: {error}"));
         let faults = setting.faults;
         let world = Self { daemon: None, emulator, programs, clock, faults, dir };
-        world.write_config(setting.timeout);
+        world.write_config(setting.timeout, &setting.config);
         world.write_key(&world.emulator.admin_key());
         world
     }
@@ -113,11 +116,11 @@ impl World {
         written.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     }
 
-    fn write_config(&self, timeout: &str) {
+    fn write_config(&self, timeout: &str, more: &str) {
         let dir = self.dir.path().display();
         let text = format!(
             "state_dir = \"{dir}/state\"\nsocket = \"{dir}/rolloutd.sock\"\ncredentials_dir = \"{dir}/credentials\"\n\n\
-             [deployments.{DEPLOYMENT}]\nurl = \"{}\"\ntimeout = \"{timeout}\"\n",
+             [deployments.{DEPLOYMENT}]\nurl = \"{}\"\ntimeout = \"{timeout}\"\n\n{more}",
             self.emulator.url()
         );
         for made in ["state", "credentials"].map(|name| fs::create_dir(self.dir.path().join(name)))

@@ -356,9 +356,8 @@ fn moment_of(ms: f64) -> Option<Timestamp> {
 pub(crate) fn decode_audit(response: &Response) -> Result<Vec<AuditEvent>, WireError> {
     let body: AuditBody = parse(response, "a page of the audit log")?;
     let event = |item: AuditItem| {
-        let text = |name: &str| item.actor.get(name).and_then(Json::as_str);
-        let kind = text("kind").unwrap_or("somebody");
-        let who = ["email", "name", "id"].iter().find_map(|name| text(name));
+        let kind = item.actor.get("kind").and_then(Json::as_str).unwrap_or("somebody");
+        let who = ["email", "name", "id"].iter().find_map(|ending| named(&item.actor, ending));
         let actor = who.map_or_else(|| kind.to_owned(), |who| format!("{kind} {who}"));
         let variable = item.metadata.get("variable_name").and_then(Json::as_str);
         Some(AuditEvent {
@@ -368,6 +367,18 @@ pub(crate) fn decode_audit(response: &Response) -> Result<Vec<AuditEvent>, WireE
         })
     };
     Ok(body.items.into_iter().filter_map(event).collect())
+}
+
+/// What an actor is called under a name that ends so. Beyond `kind` the names differ from kind to kind (`memberEmail`,
+/// `tokenName`) and are not documented.
+fn named(actor: &Json, ending: &str) -> Option<String> {
+    let fields = actor.as_object()?.iter();
+    let ends = |name: &str| name.to_ascii_lowercase().ends_with(ending);
+    fields.filter(|(name, _)| ends(name)).find_map(|(_, value)| match value {
+        Json::String(text) if !text.is_empty() => Some(text.clone()),
+        Json::Number(number) => Some(number.to_string()),
+        Json::Null | Json::Bool(_) | Json::String(_) | Json::Array(_) | Json::Object(_) => None,
+    })
 }
 
 /// Reads the answer to [`Call::DeploymentState`] from the query's value: `running`, `paused` …
@@ -554,6 +565,22 @@ mod tests {
 
     fn ran(body: &str) -> Ran {
         decode_ran(&ok(body)).unwrap()
+    }
+
+    #[test]
+    fn an_actor_is_called_what_its_kind_calls_it() {
+        let actor = |actor: Json| {
+            let item = json!({ "actor": actor, "createTime": 1.0, "metadata": {} });
+            let page = decode_audit(&ok(&json!({ "items": [item] }).to_string())).unwrap();
+            page[0].actor.clone()
+        };
+        let member = json!({ "kind": "member", "memberId": 7, "memberName": "Kim", "memberEmail": "kim@x.org" });
+        assert_eq!(actor(member), "member kim@x.org");
+        assert_eq!(actor(json!({ "kind": "token", "tokenId": 1, "tokenName": "ci" })), "token ci");
+        assert_eq!(actor(json!({ "kind": "token", "tokenId": 1, "name": "" })), "token 1");
+        assert_eq!(actor(json!({ "kind": "system" })), "system");
+        assert_eq!(actor(json!({ "email": "kim@x.org" })), "somebody kim@x.org");
+        assert_eq!(actor(Json::Null), "somebody");
     }
 
     #[test]

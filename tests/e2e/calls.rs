@@ -1,0 +1,143 @@
+//! Health without any code of the app: a plan that only counts executions runs to its end, by the stream and by the
+//! deployment's own metrics; failing executions are rolled back in seconds, long before the next planned check.
+
+use std::time::{Duration, Instant};
+
+use convex_emulator::{InjectedExecutions, Scenario};
+use jiff::SignedDuration;
+use rollout_api::JournalEntry;
+use rollout_e2e::{Setting, World, moment_of, say, settled_rows, verdict_of};
+
+use crate::PROGRAMS;
+
+/// Calls of users every few seconds, none of which fails.
+const TRAFFIC: &str = r#"
+[[traffic]]
+function = "messages:send"
+type = "Mutation"
+perMinute = 60
+latencyMs = { p50 = 35, p95 = 180, p99 = 600 }
+"#;
+
+/// What the promise allows a busy machine; the goal is 2 s.
+const REACTION_MAX: Duration = Duration::from_secs(10);
+
+/// A plan that asks nothing of the app: one source, which counts the calls of one function.
+fn plan(source: &str, watch: &str, bake: &str) -> String {
+    format!(
+        "name = \"calls\"\ndeployment = \"production\"\n\n[watch]\n{watch}\n\n[sources]\n\
+         sends = {{ {source} = [\"messages:send\"], over = \"15m\", calls_min = 20 }}\n\n\
+         [[criteria]]\nname = \"error_rate\"\nsource = \"sends\"\npointer = \"/errorRate\"\nunit = \"percent\"\n\
+         target = \"< 1%\"\nalert = \"> 5%\"\n\n\
+         [[criteria]]\nname = \"p95\"\nsource = \"sends\"\npointer = \"/p95\"\nunit = \"ms\"\n\
+         target = \"< 1s\"\nalert = \"> 5s\"\n\n\
+         [[phases]]\nname = \"one\"\nflags = [\"ENABLE_ONE\"]\nbake = \"{bake}\"\ncheckpoints = [\"1h\", \"2h\"]\n"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_phase_completes_by_its_executions_alone() {
+    completes_by("executions").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_phase_completes_by_the_metrics_of_its_deployment_alone() {
+    completes_by("app_metrics").await;
+}
+
+async fn completes_by(source: &str) {
+    let scenario = Scenario::parse(TRAFFIC).unwrap();
+    let mut world =
+        World::start(PROGRAMS, Setting { scenario, scale: 600, ..Setting::default() }).await;
+    let watch = "checks = [{ every = \"10m\" }]";
+    let mut run = world.begin(&plan(source, watch, "2h")).await;
+    let started = moment_of(&run.until("bake_started").await);
+    let middle = started + SignedDuration::from_mins(50);
+    run.until_that("the middle of the window", |entry| moment_of(entry) >= middle).await;
+    world.restart().await;
+    run.until("rollout_completed").await;
+
+    assert_eq!(run.count("rollback_started"), 0, "{}", run.last_entries());
+    assert_eq!(world.emulator.env()["ENABLE_ONE"], "true");
+    assert_eq!(settled_rows(&run.log().await).len(), 2);
+    for judged in run.of_kind("checkpoint_judged") {
+        assert_eq!(verdict_of(judged), "pass", "{}", judged.text);
+    }
+    // What was judged are numbers of the traffic, not the silence of a source that found nothing.
+    let checks: Vec<_> = run.of_kind("reading_taken").filter(|one| is_check(one)).collect();
+    assert!(checks.len() >= 10, "{}", run.last_entries());
+    let told: Vec<_> = checks.iter().filter(|check| verdict_of(check) == "pass").collect();
+    assert!(told.len() * 10 >= checks.len() * 9, "{checks:?}");
+    for check in told {
+        assert_eq!(value_of(check, "error_rate"), Some(0.0), "{}", check.details);
+        let p95 = value_of(check, "p95").unwrap();
+        assert!((35.0..=900.0).contains(&p95), "{}", check.details);
+    }
+    // No function of the app was run for it.
+    let asked = world.emulator.requests();
+    assert!(!asked.iter().any(|request| request.path.contains("/api/function")), "{asked:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failing_executions_are_rolled_back_long_before_the_next_check() {
+    let scenario = Scenario::parse(TRAFFIC).unwrap();
+    let world = World::start(PROGRAMS, Setting { scenario, ..Setting::default() }).await;
+    // Traffic of a call a second would keep the baseline waiting for twenty.
+    world.emulator.inject_executions(&[calls(60, None)]);
+    let watch = "checks = [{ every = \"15m\" }]";
+    let mut run = world.begin(&plan("executions", watch, "2h")).await;
+    run.until("flags_set").await;
+    // Only what runs after the flip counts, so there is too little yet.
+    let first = run.until("reading_taken").await;
+    assert_eq!(verdict_of(&first), "no data", "{}", first.text);
+    world.emulator.inject_executions(&[calls(60, None)]);
+    let started = run.until("bake_started").await;
+    run.catch_up().await;
+    let last = run.of_kind("reading_taken").last().unwrap();
+    assert_eq!(verdict_of(last), "pass", "{}", last.text);
+    assert_eq!(world.emulator.env()["ENABLE_ONE"], "true");
+
+    world.emulator.inject_executions(&[calls(60, Some("the recipient is gone"))]);
+    let injected = Instant::now();
+    let off = off_after(&world, injected).await;
+    run.until("rollback_finished").await;
+    let proven = injected.elapsed();
+    say(&format!(
+        "reaction to failing executions: {:.2} s until the flag was off at the deployment, {:.2} s until read back",
+        off.as_secs_f64(),
+        proven.as_secs_f64()
+    ));
+    assert!(off < REACTION_MAX, "the flag was on for {off:?} after it failed");
+
+    let rollback = run.of_kind("rollback_started").next().unwrap();
+    assert!(rollback.text.contains("error_rate is "), "{}", rollback.text);
+    // The planned check would have come a quarter of an hour after the window began.
+    let at = moment_of(rollback).duration_since(moment_of(&started));
+    assert!(at < SignedDuration::from_mins(10), "{at:?} after the window began");
+    assert_eq!(run.detail().await.incidents.len(), 1);
+}
+
+/// How long it took until the deployment had the flag's safe value; the deployment itself is asked, not the daemon.
+async fn off_after(world: &World, since: Instant) -> Duration {
+    let mut ticks = tokio::time::interval(Duration::from_millis(5));
+    while world.emulator.env()["ENABLE_ONE"] != "false" {
+        assert!(since.elapsed() < Duration::from_secs(60), "the flag stays on");
+        ticks.tick().await;
+    }
+    since.elapsed()
+}
+
+/// Short ones, so that none of them began before the flip.
+fn calls(times: u32, error: Option<&str>) -> InjectedExecutions {
+    let error = error.map(str::to_owned);
+    InjectedExecutions { times, took_ms: 1.0, error, ..InjectedExecutions::default() }
+}
+
+fn is_check(entry: &JournalEntry) -> bool {
+    entry.details["purpose"] == "check"
+}
+
+fn value_of(reading: &JournalEntry, criterion: &str) -> Option<f64> {
+    let values = reading.details["values"].as_array()?;
+    values.iter().find(|value| value["criterion"] == criterion)?["value"].as_f64()
+}
