@@ -45,7 +45,9 @@ impl Performer {
     fn follow(&self, name: &str, convex: &Arc<Convex>) {
         let mut following = self.following.lock().unwrap_or_else(PoisonError::into_inner);
         // A new credential comes with a new adapter, which knows nothing of what the old one follows.
-        if following.get(name).is_none_or(|one| !Arc::ptr_eq(&one.convex, convex)) {
+        let is_current =
+            |one: &Following| Arc::ptr_eq(&one.convex, convex) && !one.task.is_finished();
+        if !following.get(name).is_some_and(is_current) {
             let begun = Following::begin(name.to_owned(), Arc::clone(convex), self.alarms.clone());
             following.insert(name.to_owned(), begun);
         }

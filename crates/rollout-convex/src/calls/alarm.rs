@@ -88,4 +88,4 @@ const LOOK_MIN: Duration = Duration::from_millis(100);
 /// After the first time that something was told.
 const PACE_FIRST: Duration = Duration::from_secs(1);
 /// At most so long while it stays: every planned reading sees it anyway.
-const PACE_MAX: Duration = Duration::from_secs(60);
+const PACE_MAX: Duration = Duration::from_secs(10);
