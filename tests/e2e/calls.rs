@@ -31,28 +31,28 @@ fn plan(source: &str, watch: &str, bake: &str) -> String {
          target = \"< 1%\"\nalert = \"> 5%\"\n\n\
          [[criteria]]\nname = \"p95\"\nsource = \"sends\"\npointer = \"/p95\"\nunit = \"ms\"\n\
          target = \"< 1s\"\nalert = \"> 5s\"\n\n\
-         [[phases]]\nname = \"one\"\nflags = [\"ENABLE_ONE\"]\nbake = \"{bake}\"\ncheckpoints = [\"1h\", \"2h\"]\n"
+         [[phases]]\nname = \"one\"\nflags = [\"ENABLE_ONE\"]\nbake = \"{bake}\"\ncheckpoints = [\"30m\", \"1h\"]\n"
     )
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_phase_completes_by_its_executions_alone() {
-    completes_by("executions").await;
+    completes_by("executions", 600).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_phase_completes_by_the_metrics_of_its_deployment_alone() {
-    completes_by("app_metrics").await;
+    // Slower: the metrics take a clock for wrong that seems two minutes off, and so may seem one on a busy machine.
+    completes_by("app_metrics", 150).await;
 }
 
-async fn completes_by(source: &str) {
+async fn completes_by(source: &str, scale: u32) {
     let scenario = Scenario::parse(TRAFFIC).unwrap();
-    let mut world =
-        World::start(PROGRAMS, Setting { scenario, scale: 600, ..Setting::default() }).await;
-    let watch = "checks = [{ every = \"10m\" }]";
-    let mut run = world.begin(&plan(source, watch, "2h")).await;
+    let mut world = World::start(PROGRAMS, Setting { scenario, scale, ..Setting::default() }).await;
+    let watch = "checks = [{ every = \"5m\" }]";
+    let mut run = world.begin(&plan(source, watch, "1h")).await;
     let started = moment_of(&run.until("bake_started").await);
-    let middle = started + SignedDuration::from_mins(50);
+    let middle = started + SignedDuration::from_mins(25);
     run.until_that("the middle of the window", |entry| moment_of(entry) >= middle).await;
     world.restart().await;
     run.until("rollout_completed").await;

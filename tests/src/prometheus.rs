@@ -27,8 +27,8 @@ pub struct PrometheusProcess {
 }
 
 impl PrometheusProcess {
-    /// Starts a server that knows one value a minute of each series, from `from` for `minutes` minutes; `value` is given
-    /// the series and the moment.
+    /// Starts a server that knows one value a minute of each series, from `from` for `minutes` minutes; `value` is
+    /// given the series and the moment.
     ///
     /// # Panics
     ///
