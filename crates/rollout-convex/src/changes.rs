@@ -1,46 +1,43 @@
 //! Owns what others changed on a deployment: when each variable was written last and by whom, and when code was pushed.
 //!
 //! All of it is knowledge beside a reading and never its condition: what a deployment does not tell (an old server, a key that
-//! may not look) is left out, and not asked again by this adapter. The values of flags come from the list of variables alone; a
-//! time of writing counts only where its row has the very value of that list.
+//! may not look) or not at once is left out, and `silence` remembers that. The values of flags come from the list of variables
+//! alone; a time of writing counts only where its row has the very value of that list.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use rollout_core::{EffectKey, FlagName, Known, Observation, Written};
 
 use crate::convex::Convex;
-use crate::error::CallError;
+use crate::error::{CallError, TransportError};
 use crate::flags::Variables;
+use crate::silence::{Silence, Why};
 use crate::text::clip;
 use crate::transport::Transport;
-use crate::wire::{self, AuditEvent, Call, Ran, VariableRow};
-
-/// What a deployment was found not to tell.
-#[derive(Debug, Default)]
-pub(crate) struct Untold {
-    writes: AtomicBool,
-    push: AtomicBool,
-    authors: AtomicBool,
-}
+use crate::value::ConvexValue;
+use crate::wire::{self, AuditEvent, Call, Ran, VariableRow, WireError};
 
 /// What one reading found of changes.
 #[derive(Debug, Default)]
 pub(crate) struct Changes {
-    rows: Vec<VariableRow>,
+    /// The variables with the times of their writing.
+    pub(crate) rows: Vec<VariableRow>,
     /// When code was pushed last.
     pub(crate) push: Option<Timestamp>,
 }
 
 impl<T: Transport> Convex<T> {
-    /// Asks for the times of writes and of the last push.
-    pub(crate) async fn changes(&self, key: EffectKey) -> Changes {
-        let rows = self.told(key, &self.untold.writes, &Call::QueryVariables);
-        let rows = rows.await.and_then(|value| wire::decode_rows(value).ok()).unwrap_or_default();
-        let push = self.told(key, &self.untold.push, &Call::LastPush).await;
-        let push = push.and_then(|value| wire::decode_push(value).ok()).flatten();
-        Changes { rows, push }
+    /// When each variable was written last.
+    pub(crate) async fn writes(&self, key: EffectKey) -> Vec<VariableRow> {
+        let rows = self.told(key, &self.untold.writes, &Call::QueryVariables, wire::decode_rows);
+        rows.await.unwrap_or_default()
+    }
+
+    /// When code was pushed last.
+    pub(crate) async fn push(&self, key: EffectKey) -> Option<Timestamp> {
+        self.told(key, &self.untold.push, &Call::LastPush, wire::decode_push).await.flatten()
     }
 
     /// The writes of the asked flags that are news, with their authors where the audit log tells.
@@ -72,39 +69,67 @@ impl<T: Transport> Convex<T> {
         news
     }
 
-    /// A system query's value, unless the deployment was found not to tell.
-    async fn told(
+    /// What a system query tells, unless the deployment was found not to tell.
+    async fn told<R>(
         &self,
         key: EffectKey,
-        untold: &AtomicBool,
+        silence: &Silence,
         call: &Call,
-    ) -> Option<crate::value::ConvexValue> {
-        if untold.load(Ordering::Relaxed) {
+        decode: impl Fn(ConvexValue) -> Result<R, WireError>,
+    ) -> Option<R> {
+        if !silence.is_due(self.transport().elapsed()) {
             return None;
         }
-        match self.run(key, call).await {
-            Ok(Ran::Returned(value)) => Some(value),
+        let told = match self.aside(self.run(key, call)).await {
+            Ok(Ran::Returned(value)) => decode(value).map(Some).map_err(CallError::from),
             // An old server without this query; a paused one still answers.
-            Ok(Ran::Threw(_)) => None,
-            Err(error) => {
-                untold.store(is_refusal(&error), Ordering::Relaxed);
-                None
-            }
-        }
+            Ok(Ran::Threw(_)) => Ok(None),
+            Err(error) => Err(error),
+        };
+        self.heed(silence, told)
     }
 
     async fn audit_log(&self, key: EffectKey, from: Timestamp) -> Vec<AuditEvent> {
-        if self.untold.authors.load(Ordering::Relaxed) {
+        let silence = &self.untold.authors;
+        if !silence.is_due(self.transport().elapsed()) {
             return Vec::new();
         }
         let from = from.as_millisecond().saturating_sub(AUTHOR_SLACK_MS);
-        match self.send(Some(key), &Call::AuditLog { from }).await {
-            Ok(response) => wire::decode_audit(&response).unwrap_or_default(),
-            Err(error) => {
-                self.untold.authors.store(is_refusal(&error), Ordering::Relaxed);
-                Vec::new()
-            }
+        let call = Call::AuditLog { from };
+        let told = match self.aside(self.send(Some(key), &call)).await {
+            Ok(response) => wire::decode_audit(&response).map(Some).map_err(CallError::from),
+            Err(error) => Err(error),
+        };
+        self.heed(silence, told).unwrap_or_default()
+    }
+
+    /// Remembers whether something was told.
+    fn heed<R>(&self, silence: &Silence, told: Result<Option<R>, CallError>) -> Option<R> {
+        let why = match &told {
+            Ok(Some(_)) => None,
+            Ok(None) => Some(Why::Unknown),
+            Err(error) => Some(Why::Error(error)),
+        };
+        match why {
+            None => silence.ended(&self.name),
+            Some(why) => silence.goes_on(&self.name, self.transport().elapsed(), why),
         }
+        told.ok().flatten()
+    }
+
+    /// The end of something that is only asked beside a reading, which does not wait for it.
+    async fn aside<R>(
+        &self,
+        asking: impl Future<Output = Result<R, CallError>>,
+    ) -> Result<R, CallError> {
+        let after = self.aside_max();
+        let end = self.within(after, asking).await;
+        end.unwrap_or_else(|| Err(TransportError::TimedOut { after }.into()))
+    }
+
+    /// Longest time for one thing that is asked beside a reading.
+    pub(crate) fn aside_max(&self) -> Duration {
+        self.transport().timeout().min(ASIDE_MAX)
     }
 }
 
@@ -116,12 +141,9 @@ fn author(events: &[AuditEvent], flag: &FlagName, at: Timestamp) -> Option<Strin
     nearest.map(|event| event.actor.clone())
 }
 
-/// True for a definite no, which will be the same next time.
-fn is_refusal(error: &CallError) -> bool {
-    matches!(error, CallError::Refused { status: 400..=404, .. })
-}
-
 /// How far an entry of the audit log may be from the write that it is about: both are made in one transaction.
 const AUTHOR_SLACK_MS: i64 = 2_000;
 /// Longest name of an author.
 const BY_BYTES_MAX: usize = 120;
+/// Longest time for one thing beside a reading. The engine gives a whole reading up after three minutes.
+const ASIDE_MAX: Duration = Duration::from_secs(5);

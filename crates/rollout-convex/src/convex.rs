@@ -4,16 +4,18 @@
 //! passes the redaction of the key here, before anything else sees it.
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
+use futures_util::future::{Either, select};
 use rollout_core::{Effect, EffectKey, Fault, FaultClass, Outcome};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::calls::Stream;
-use crate::changes::Untold;
 use crate::error::{CallError, Stakes};
 use crate::key::{KeyIdentity, KeyReport};
+use crate::silence::Untold;
 use crate::target::{self, ConvexError, Target};
 use crate::text::Redaction;
 use crate::transport::{Http, Transport};
@@ -105,6 +107,18 @@ impl<T: Transport> Convex<T> {
         &self.transport
     }
 
+    /// The end of `asking`, or `None` when it takes longer than `bound`; it is dropped then.
+    pub(crate) async fn within<R>(
+        &self,
+        bound: Duration,
+        asking: impl Future<Output = R>,
+    ) -> Option<R> {
+        match select(pin!(asking), pin!(self.transport.wait(bound))).await {
+            Either::Left((end, _)) => Some(end),
+            Either::Right(((), _)) => None,
+        }
+    }
+
     pub(crate) fn redact(&self, text: String) -> String {
         self.redaction.apply(text)
     }
@@ -119,7 +133,7 @@ impl<T: Transport> Convex<T> {
     /// Cancel safety: a dropped reading changes nothing. A dropped [`Effect::SetFlags`] may or may not have happened;
     /// performing it again is safe, because it reads first. A dropped [`Effect::Invoke`] may or may not have happened and
     /// is not safe to repeat: treat it as [`FaultClass::Unknown`]. Takes at most three times the target's timeout for
-    /// flags (a few more on a server that knows none of the paths).
+    /// flags (a few more on a server that knows none of the paths), and for a reading at most a minute and ten seconds.
     pub async fn perform(&self, key: EffectKey, effect: &Effect) -> Outcome {
         match effect {
             Effect::Observe(observation) => Outcome::Observed(self.observe(key, observation).await),

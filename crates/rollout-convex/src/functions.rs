@@ -2,16 +2,19 @@
 //!
 //! Invariants: every distinct question is asked once per reading, whoever wants its answer; at most
 //! [`CALLS_AT_ONCE_MAX`] at a time; each part fails on its own, so that a health function that throws does not hide a flag
-//! that somebody changed.
+//! that somebody changed; and a reading ends: what was not answered within its time fails alone, in words. The flags are asked
+//! first, so that nothing takes their time.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::future::join;
 use futures_util::stream;
+use jiff::Timestamp;
 use rollout_core::{
-    EffectKey, Fault, FlagName, FunctionCall, Measured, Measurement, Observation, Probe,
-    ProbeAnswer, ProbeKind, ProbeState, Reading, Source, SourceQuery,
+    EffectKey, Fault, FaultClass, FlagName, FunctionCall, Measured, Measurement, Observation,
+    Probe, ProbeAnswer, ProbeKind, ProbeState, Reading, Source, SourceQuery,
 };
 use serde_json::Value as Json;
 
@@ -19,13 +22,13 @@ use crate::calls::{Lack, Told};
 use crate::changes::Changes;
 use crate::convex::Convex;
 use crate::error::stopped::{may_be_stopped, state_words, thrown_words};
-use crate::error::{CallError, Stakes};
+use crate::error::{CallError, Stakes, span};
 use crate::flags::{Variables, values_of};
 use crate::measure::{self, REASON_BYTES_MAX};
 use crate::text::clip;
 use crate::transport::Transport;
 use crate::value::ConvexValue;
-use crate::wire::{self, Call, Ran};
+use crate::wire::{self, Call, Ran, VariableRow};
 
 /// A function with the arguments it is called with. Equal questions are asked once.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,7 +44,8 @@ type Answer = Result<ConvexValue, String>;
 /// One thing to ask.
 enum Job {
     Variables,
-    Changes,
+    Writes,
+    Push,
     Ask(Question),
     Count(SourceQuery),
 }
@@ -49,9 +53,35 @@ enum Job {
 /// One thing that was asked.
 enum Asked {
     Variables(Result<Variables, Fault>),
-    Changes(Changes),
+    Writes(Vec<VariableRow>),
+    Push(Option<Timestamp>),
     Function(Question, Result<Ran, CallError>),
     Counted(String, Result<Told, Lack>),
+}
+
+/// What was answered in time.
+#[derive(Default)]
+struct Answered {
+    variables: Option<Result<Variables, Fault>>,
+    changes: Changes,
+    ends: BTreeMap<Question, Result<Ran, CallError>>,
+    counted: BTreeMap<String, Result<Told, Lack>>,
+}
+
+impl Answered {
+    fn take(&mut self, one: Asked) {
+        match one {
+            Asked::Variables(read) => self.variables = Some(read),
+            Asked::Writes(rows) => self.changes.rows = rows,
+            Asked::Push(push) => self.changes.push = push,
+            Asked::Counted(source, told) => {
+                self.counted.insert(source, told);
+            }
+            Asked::Function(question, end) => {
+                self.ends.insert(question, end);
+            }
+        }
+    }
 }
 
 /// The arguments of a call as one object: any text in it that equals a binding's name is replaced by its value.
@@ -89,39 +119,27 @@ fn question(call: &FunctionCall, bindings: &BTreeMap<String, String>) -> Result<
 impl<T: Transport> Convex<T> {
     /// Takes one reading.
     pub(crate) async fn observe(&self, key: EffectKey, observation: &Observation) -> Reading {
-        let jobs = jobs_of(observation);
-        let asked: Vec<Asked> = stream::iter(jobs)
-            .map(|job| self.ask(key, job))
-            .buffer_unordered(CALLS_AT_ONCE_MAX)
-            .collect()
-            .await;
-        let (mut variables, mut changes) = (Ok(Variables::new()), Changes::default());
-        let (mut ends, mut counted) = (BTreeMap::new(), BTreeMap::new());
-        for one in asked {
-            match one {
-                Asked::Variables(read) => variables = read,
-                Asked::Changes(told) => changes = told,
-                Asked::Counted(source, told) => {
-                    counted.insert(source, told);
-                }
-                Asked::Function(question, end) => {
-                    ends.insert(question, end);
-                }
-            }
-        }
+        let bound = READING_MAX.min(self.transport().timeout().saturating_mul(TIMEOUTS_MAX));
+        let (late, jobs) = (not_in_time(&self.name, bound), jobs_of(observation));
+        let wants_variables = jobs.iter().any(|job| matches!(job, Job::Variables));
+        let Answered { variables, changes, ends, counted } = self.answered(key, jobs, bound).await;
+        let variables = variables.unwrap_or_else(|| match wants_variables {
+            true => Err(Fault::new(FaultClass::Transient, None, late.clone())),
+            false => Ok(Variables::new()),
+        });
         let answers = self.answers(key, ends).await;
         let answer = |question: Result<Question, String>| {
-            let unasked = || Err(String::from("the function was not asked"));
+            let unasked = || Err(late.clone());
             question.and_then(|question| answers.get(&question).cloned().unwrap_or_else(unasked))
         };
         let measurements = observation.sources.iter().flat_map(|source| match &source.ask {
             Source::Function(call) => {
                 measurements(source, &answer(question(call, &BTreeMap::new())))
             }
-            Source::Executions(_)
-            | Source::AppMetrics(_)
-            | Source::Http(_)
-            | Source::Prometheus(_) => counts(source, counted.get(&source.source)),
+            Source::Executions(_) | Source::AppMetrics(_) => {
+                counts(source, counted.get(&source.source), &late)
+            }
+            Source::Http(_) | Source::Prometheus(_) => counts(source, None, NOT_OURS),
         });
         let probes = observation.probes.iter().map(|probe| match &probe.kind {
             ProbeKind::VariableSet(flag) => variable_answer(probe, flag, &variables),
@@ -144,9 +162,28 @@ impl<T: Transport> Convex<T> {
         Reading { flags, writes, push: changes.push, cursors, measurements, probes }
     }
 
+    /// Does all jobs, some at a time, and gives what was answered within `bound`.
+    async fn answered(&self, key: EffectKey, jobs: Vec<Job>, bound: Duration) -> Answered {
+        let mut answered = Answered::default();
+        let mut asking = stream::iter(jobs)
+            .map(|job| self.ask(key, job))
+            .buffer_unordered(CALLS_AT_ONCE_MAX)
+            .boxed();
+        let all = async {
+            while let Some(one) = asking.next().await {
+                answered.take(one);
+            }
+        };
+        if self.within(bound, all).await.is_none() {
+            tracing::warn!(deployment = self.name, ?bound, "a reading was not answered in time");
+        }
+        answered
+    }
+
     async fn ask(&self, key: EffectKey, job: Job) -> Asked {
         match job {
-            Job::Changes => Asked::Changes(self.changes(key).await),
+            Job::Writes => Asked::Writes(self.writes(key).await),
+            Job::Push => Asked::Push(self.push(key).await),
             Job::Count(query) => {
                 let told = self.unless_stopped(key, self.count(&query)).await;
                 Asked::Counted(query.source, told)
@@ -177,7 +214,7 @@ impl<T: Transport> Convex<T> {
                 self.app_metrics(calls, *span, &pointers).await
             }
             Source::Function(_) | Source::Http(_) | Source::Prometheus(_) => {
-                Err(Lack::Failed(String::from("this source is not asked of a deployment")))
+                Err(Lack::Failed(String::from(NOT_OURS)))
             }
         }
     }
@@ -193,7 +230,10 @@ impl<T: Transport> Convex<T> {
             Ok(Ran::Threw(thrown)) => may_be_stopped(thrown),
             Ok(Ran::Returned(_)) | Err(_) => false,
         };
-        let state = if ends.values().any(is_suspect) { self.state(key).await } else { None };
+        let state = match ends.values().any(is_suspect) {
+            true => self.within(self.aside_max(), self.state(key)).await.flatten(),
+            false => None,
+        };
         let answers = ends.into_iter().map(|(question, end)| {
             let reason = match end {
                 Ok(Ran::Returned(value)) => return (question, Ok(value)),
@@ -231,7 +271,7 @@ impl<T: Transport> Convex<T> {
     }
 }
 
-/// Everything that one reading has to ask, each thing once.
+/// Everything that one reading has to ask, each thing once. The flags come first, then what is known to end soon.
 fn jobs_of(observation: &Observation) -> Vec<Job> {
     let is_variable = |probe: &Probe| matches!(probe.kind, ProbeKind::VariableSet(_));
     let wants_variables =
@@ -248,13 +288,13 @@ fn jobs_of(observation: &Observation) -> Vec<Job> {
         ProbeKind::Function { call, .. } => Some(question(call, &observation.bindings)),
     });
     let questions: BTreeSet<_> = sources.chain(probes).flatten().collect();
-    let changes = (!observation.flags.is_empty()).then_some(Job::Changes);
+    let changes = [Job::Writes, Job::Push].into_iter().filter(|_| !observation.flags.is_empty());
     wants_variables
         .then_some(Job::Variables)
         .into_iter()
+        .chain(changes)
         .chain(questions.into_iter().map(Job::Ask))
         .chain(counted.cloned().map(Job::Count))
-        .chain(changes)
         .collect()
 }
 
@@ -270,9 +310,13 @@ fn measurements(source: &SourceQuery, answer: &Answer) -> Vec<Measurement> {
     each.collect()
 }
 
-/// One measurement per metric of a source that counts executions.
-fn counts(source: &SourceQuery, told: Option<&Result<Told, Lack>>) -> Vec<Measurement> {
-    let unasked = Err(Lack::Failed(String::from("this source is not asked of a deployment")));
+/// One measurement per metric of a source that counts executions, or `otherwise` where it told nothing.
+fn counts(
+    source: &SourceQuery,
+    told: Option<&Result<Told, Lack>>,
+    otherwise: &str,
+) -> Vec<Measurement> {
+    let unasked = Err(Lack::Failed(otherwise.to_owned()));
     let told = told.unwrap_or(&unasked);
     let each = source.metrics.iter().map(|metric| match told {
         Ok(told) => Measurement {
@@ -310,6 +354,21 @@ fn failed_probe(probe: &Probe, reason: &str) -> ProbeAnswer {
     }
 }
 
+/// Why there is no answer to something that others left no time for.
+fn not_in_time(deployment: &str, bound: Duration) -> String {
+    let bound = span(bound);
+    format!(
+        "not asked in time: deployment {deployment} did not answer all of this reading within {bound}"
+    )
+}
+
+/// Longest time for what one reading asks of a deployment. The engine gives a reading up after three minutes, and with it
+/// whatever was answered; after this come at most two short questions.
+const READING_MAX: Duration = Duration::from_secs(60);
+/// The same in timeouts of one request, where those are short.
+const TIMEOUTS_MAX: u32 = 3;
+/// A defect of ours, said and not guessed around.
+const NOT_OURS: &str = "this source is not asked of a deployment";
 /// Most requests of one reading at the same time. The smallest deployment runs 16 queries at once, for its users too.
 pub(crate) const CALLS_AT_ONCE_MAX: usize = 4;
 

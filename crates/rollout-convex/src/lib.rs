@@ -26,6 +26,7 @@ mod invoke;
 mod key;
 mod measure;
 mod preflight;
+mod silence;
 mod target;
 mod text;
 mod transport;

@@ -20,7 +20,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::deprecation::Deprecation;
 use crate::error::TransportError;
-use crate::target::{CheckedTarget, ConvexError};
+use crate::target::{CheckedTarget, ConvexError, Target};
 use crate::wire::{Method, Request, Response};
 
 /// Carries requests to one deployment and answers back. A simulator brings its own.
@@ -46,6 +46,11 @@ pub trait Transport: Send + Sync {
     /// The same by the clock that the spans of questions are by. Another one only where that clock is faster than time.
     fn own_elapsed(&self) -> Duration {
         self.elapsed()
+    }
+
+    /// Longest time for one request, where the request does not say another.
+    fn timeout(&self) -> Duration {
+        Target::TIMEOUT_DEFAULT
     }
 
     /// Waits that long. A simulator waits in its own time.
@@ -101,6 +106,10 @@ impl Http {
 impl Transport for Http {
     fn own_elapsed(&self) -> Duration {
         self.own_elapsed.as_ref().map_or_else(|| self.elapsed(), |own| own.0())
+    }
+
+    fn timeout(&self) -> Duration {
+        self.timeout
     }
 
     async fn send(&self, request: Request) -> Result<Response, TransportError> {

@@ -238,7 +238,9 @@ impl Tail {
                     "the stream of executions begins anew: the deployment was restarted"
                 );
             }
-            Some(before) if oldest.is_none_or(|oldest| oldest > before.micros() + 1_000) => {
+            Some(before)
+                if oldest.is_none_or(|oldest| oldest > before.micros().saturating_add(1_000)) =>
+            {
                 tracing::warn!("executions since the last reading before the restart were lost");
             }
             Some(_) => {}

@@ -1,7 +1,8 @@
 //! Owns the source `prometheus`: which query is sent, and how its answer becomes one number. Pure.
 //!
 //! Refuses to choose among several series, and to take an old value for the present: a series that has ended shows nothing,
-//! however good its last values were. What Prometheus says is not a number stays none.
+//! however good its last values were. A value that the server itself doubts (a warning: a part of its stores did not answer) and
+//! one of fewer than half of the moments asked about are none. What Prometheus says is not a number stays none.
 
 use std::time::Duration;
 
@@ -61,6 +62,8 @@ struct Body {
     error: Option<String>,
     #[serde(default)]
     warnings: Vec<String>,
+    #[serde(default)]
+    infos: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -167,20 +170,31 @@ impl<'a> Query<'a> {
                 );
             }
         };
-        for warning in &body.warnings {
-            let warning = clip(warning, WARNING_BYTES_MAX);
-            tracing::warn!(endpoint, warning, "the query was answered with a warning");
+        for info in &body.infos {
+            let info = clip(info, WARNING_BYTES_MAX);
+            tracing::info!(endpoint, info, "the query was answered with a remark");
         }
         if body.status == "success"
             && let Some(words) = refused()
         {
             return Err(Answer::failed(&words));
         }
+        if let Some(warning) = body.warnings.first().filter(|_| body.status == "success") {
+            return Err(self.doubted(warning));
+        }
         body.data.filter(|_| body.status == "success").ok_or_else(|| {
             let (kind, said) =
                 (body.error_type.unwrap_or_default(), body.error.unwrap_or_default());
             Answer::failed(&self.error(&kind, &said))
         })
+    }
+
+    /// What is left of a value that the server warns of: Thanos and remote reads say so that a part of the data is missing, and
+    /// the part that is there looks like all of it.
+    fn doubted(&self, warning: &str) -> Answer {
+        let (endpoint, warning) = (self.endpoint, clip(warning, WARNING_BYTES_MAX));
+        tracing::warn!(endpoint, warning, "the query was answered with a warning");
+        Answer::missing(&format!("endpoint {endpoint} answered with a warning: {warning}"))
     }
 
     /// The one series of an answer.
@@ -220,12 +234,13 @@ impl<'a> Query<'a> {
     /// The values of a range query as one.
     fn range(&self, grid: &Grid, points: &[Point]) -> Answer {
         let mut seen = Vec::with_capacity(points.len());
-        let mut newest = None;
+        let (mut newest, mut told_moments) = (None, 0);
         for point in points {
             let Some((at_ms, number)) = point.read() else { return self.no_number(&point.1) };
             if !(grid.first_ms..=grid.to_ms).contains(&at_ms) {
                 continue;
             }
+            told_moments += i64::from(newest.is_none_or(|newest| newest < at_ms));
             newest = newest.max(Some(at_ms));
             if !number.is_nan() {
                 seen.push((at_ms, number));
@@ -240,6 +255,10 @@ impl<'a> Query<'a> {
         if let Some(words) = grid.stale(newest) {
             return Answer::missing(&words);
         }
+        let extent = match grid.extent(told_moments) {
+            Ok(extent) => extent,
+            Err(words) => return Answer::missing(&words),
+        };
         let Some(&(last_ms, last)) = seen.last() else {
             return Answer::missing(&format!("all {} values of the query are NaN", points.len()));
         };
@@ -256,7 +275,7 @@ impl<'a> Query<'a> {
         let at = |ms| Timestamp::from_millisecond(ms).unwrap_or(self.span.to);
         let samples = Some(seen.len() as u64);
         let (from, to) = (at(grid.first_ms), at(newest));
-        told(number, Basis { from, to, samples, extent: Extent::Whole })
+        told(number, Basis { from, to, samples, extent })
     }
 
     /// What Prometheus says about a query that it did not answer.
@@ -304,6 +323,20 @@ impl Grid {
             )));
         }
         Ok(Self { first_ms: to_ms - steps * step_ms, to_ms, step_ms, reduce: range.reduce })
+    }
+
+    /// How much of the grid `told` moments are. NaN is told as well: a rate without calls.
+    ///
+    /// # Errors
+    ///
+    /// Words, below half of it: the moments that are missing may be those when it was bad.
+    fn extent(&self, told: i64) -> Result<Extent, String> {
+        let all = self.to_ms.saturating_sub(self.first_ms) / self.step_ms + 1;
+        match () {
+            () if told >= all => Ok(Extent::Whole),
+            () if told.saturating_mul(2) >= all => Ok(Extent::Part),
+            () => Err(format!("the query has only {told} of {all} values in this time")),
+        }
     }
 
     /// Says so when a value is too old to stand for the moment that is asked about.

@@ -8,12 +8,15 @@
 
 mod app_metrics;
 mod bytes;
+mod changes;
 mod executions;
 mod flags;
+mod in_time;
 mod invoke;
 mod keys;
 mod preflight;
 mod raw;
 mod readings;
 mod simulated;
+mod slow;
 mod support;

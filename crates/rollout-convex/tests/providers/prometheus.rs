@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use base64::Engine as _;
 use jiff::{SignedDuration, Timestamp};
 use rollout_convex::{Answer, Endpoint, EndpointCredential, EndpointTarget, ask_all};
 use rollout_core::{Measured, PromQuery, PromRange, Reduce, Source, Span, SpanEnd, Unit};
@@ -191,6 +192,26 @@ async fn queries_find_what_they_mean_in_a_real_server() {
     assert_eq!(number(11), suite::PASS);
     assert!(words(12).contains("last_over_time"), "{}", words(12));
     assert!(words(13).contains("gives a string"), "{}", words(13));
+}
+
+/// As Thanos answers when one of its stores is down; this one echoes what it was sent, too.
+#[tokio::test]
+async fn a_part_of_the_data_is_no_value_and_its_warning_shows_no_credential() {
+    let server = Server::start().await;
+    let sent = base64::engine::general_purpose::STANDARD.encode(format!("{USER}:{SECRET}"));
+    let warning = format!("store a: connection refused, asked with Basic {sent}");
+    server.answer(move |_| {
+        let at = moment("10:15").as_second();
+        let data = format!("{{\"resultType\": \"scalar\", \"result\": [{at}, \"0\"]}}");
+        let body = "{\"status\": \"success\", \"warnings\": [\"WARNING\"], \"data\": DATA}";
+        reply(200, &body.replace("WARNING", &warning).replace("DATA", &data))
+    });
+    let endpoint = endpoint(&server.url, SECRET);
+    let Answer::Missing(words) = endpoint.ask(&query("x", None), suite::present()).await else {
+        panic!("a part was taken for all of it")
+    };
+    assert!(words.starts_with("endpoint metrics answered with a warning: store a: "), "{words}");
+    assert!(!words.contains(&sent), "{words}");
 }
 
 #[tokio::test]

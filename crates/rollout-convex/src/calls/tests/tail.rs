@@ -99,6 +99,26 @@ fn calls(calls_min: u32) -> Calls {
 }
 
 #[test]
+fn a_cursor_from_nowhere_breaks_nothing() {
+    for hostile in ["1e300", "-1e300", "1.7976931348623157e308", "-0", "5e-324", "NaN", "inf"] {
+        for told in ["1e300", "-1e300", "0"] {
+            let mut world = World::new();
+            world.tail.want(elapsed(0.0), STAY, Some(hostile));
+            world.run_many(-50.0, 0.0, 10);
+            let completions = world.buffer.clone();
+            let cursor = Cursor::read(told).unwrap();
+            let answer = Answer { completions, unreadable: 0, cursor };
+            for secs in [1.0, 2.0] {
+                let (sent, received) = (moment(secs), moment(secs + 0.1));
+                let asked = world.tail.cursor_to_ask();
+                world.tail.answered(asked, &answer, sent, received);
+            }
+            assert_eq!(world.ask(-40.2, 3.0).unwrap().basis.samples, Some(8), "{hostile} {told}");
+        }
+    }
+}
+
+#[test]
 fn what_is_buffered_and_what_comes_is_told_once() {
     let mut world = World::new();
     assert!(matches!(world.ask(0.0, 1.0), Err(Lack::Failed(_))), "silence was taken for an answer");

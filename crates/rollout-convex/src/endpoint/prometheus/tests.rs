@@ -39,7 +39,12 @@ fn at(time: &str) -> f64 {
 
 /// What a range query over the hour before 10:15 means when it is answered with one series.
 fn range(reduce: Reduce, step: &str, points: &[(&str, &str)]) -> Answer {
-    let asked = asked("up", Some(("1h", step, reduce)));
+    range_over("1h", reduce, step, points)
+}
+
+/// The same over another time.
+fn range_over(over: &str, reduce: Reduce, step: &str, points: &[(&str, &str)]) -> Answer {
+    let asked = asked("up", Some((over, step, reduce)));
     let values: Vec<_> = points.iter().map(|(time, value)| json!([at(time), value])).collect();
     let answer = success("matrix", json!([{ "metric": {}, "values": values }]));
     Query::new(&asked, span("09:00", "10:15", SpanEnd::Past)).unwrap().read(&answer)
@@ -149,23 +154,24 @@ fn what_the_server_says_about_an_error_is_said() {
 #[test]
 fn a_range_becomes_one_number() {
     let points = [("10:00", "3"), ("10:05", "NaN"), ("10:10", "9"), ("10:15", "6")];
-    let reduced = |reduce| range(reduce, "5m", &points);
+    let reduced = |reduce| range_over("15m", reduce, "5m", &points);
     assert_eq!(number(&reduced(Reduce::Max)), 9.0);
     assert_eq!(number(&reduced(Reduce::Min)), 3.0);
     assert_eq!(number(&reduced(Reduce::Mean)), 6.0);
     assert_eq!(number(&reduced(Reduce::Last)), 6.0);
     let basis = reduced(Reduce::Max).basis().unwrap();
     assert_eq!(basis.samples, Some(3));
-    assert_eq!((basis.from, basis.to), (moment("09:15"), moment("10:15")));
+    assert_eq!((basis.from, basis.to), (moment("10:00"), moment("10:15")));
+    assert_eq!(basis.extent, Extent::Whole);
 
     // Values from before the span, and after it, belong to other values of the flags.
     let outside = [("08:59", "100"), ("09:14", "100"), ("10:15", "1"), ("10:16", "100")];
-    assert_eq!(number(&range(Reduce::Max, "5m", &outside)), 1.0);
+    assert_eq!(number(&range_over("5m", Reduce::Max, "5m", &outside)), 1.0);
     let infinite = [("10:10", "+Inf"), ("10:15", "1")];
-    assert_eq!(number(&range(Reduce::Max, "5m", &infinite)), f64::INFINITY);
-    assert_eq!(number(&range(Reduce::Mean, "5m", &infinite)), f64::INFINITY);
+    assert_eq!(number(&range_over("5m", Reduce::Max, "5m", &infinite)), f64::INFINITY);
+    assert_eq!(number(&range_over("5m", Reduce::Mean, "5m", &infinite)), f64::INFINITY);
     let great = [("10:10", "1e308"), ("10:15", "1e308")];
-    assert_eq!(number(&range(Reduce::Mean, "5m", &great)), 1e308);
+    assert_eq!(number(&range_over("5m", Reduce::Mean, "5m", &great)), 1e308);
 }
 
 #[test]
@@ -175,16 +181,54 @@ fn a_series_that_has_ended_shows_nothing_however_good_it_was() {
         assert!(missing(range(reduce, "1m", &ended)).contains("360 s older"), "{reduce:?}");
     }
     // With a step of ten minutes the same values are the newest there can be.
-    assert_eq!(number(&range(Reduce::Last, "10m", &ended)), 0.0);
+    assert_eq!(
+        number(&range_over("20m", Reduce::Last, "10m", &[("10:00", "0"), ("10:09", "0")])),
+        0.0
+    );
     // A rate without calls is NaN: the series goes on, its greatest value is known, its latest is not.
-    let quiet = [("09:30", "2"), ("10:14", "NaN"), ("10:15", "NaN")];
-    assert_eq!(number(&range(Reduce::Max, "1m", &quiet)), 2.0);
-    assert!(missing(range(Reduce::Last, "1m", &quiet)).contains("older"));
-    assert!(missing(range(Reduce::Max, "1m", &[("10:15", "NaN")])).contains("NaN"));
+    let quiet = [("10:00", "2"), ("10:10", "NaN"), ("10:15", "NaN")];
+    assert_eq!(number(&range_over("15m", Reduce::Max, "5m", &quiet)), 2.0);
+    assert!(missing(range_over("15m", Reduce::Last, "5m", &quiet)).contains("older"));
+    assert!(missing(range_over("0s", Reduce::Max, "1m", &[("10:15", "NaN")])).contains("NaN"));
     assert!(missing(range(Reduce::Max, "1m", &[("08:00", "1")])).contains("no value"));
     let none = asked("up", Some(("1h", "1m", Reduce::Max)));
     let query = Query::new(&none, span("09:00", "10:15", SpanEnd::Past)).unwrap();
     assert!(missing(query.read(&success("matrix", json!([])))).contains("no series"));
+}
+
+#[test]
+fn a_range_with_holes_is_a_part_and_one_of_mostly_holes_is_none() {
+    let minutes: Vec<_> = (1..=15).map(|minute| format!("10:{minute:02}")).collect();
+    let last = |count: usize, value: &'static str| {
+        let points: Vec<_> = minutes[15 - count..].iter().map(|at| (at.as_str(), value)).collect();
+        range_over("14m", Reduce::Max, "1m", &points)
+    };
+    let extent = |answer: Answer| answer.basis().unwrap().extent;
+    assert_eq!(extent(last(15, "1")), Extent::Whole);
+    assert_eq!([extent(last(14, "1")), extent(last(8, "1"))], [Extent::Part, Extent::Part]);
+    assert!(missing(last(7, "1")).contains("7 of 15 values"));
+    assert!(missing(last(7, "NaN")).contains("7 of 15 values"));
+    // One moment that is told often is one moment.
+    let often: Vec<_> = (0..15).map(|_| ("10:15", "1")).collect();
+    assert!(missing(range_over("14m", Reduce::Max, "1m", &often)).contains("1 of 15 values"));
+}
+
+#[test]
+fn a_value_that_the_server_warns_of_is_none() {
+    let answer = |name: &str, words: Json| {
+        let data = json!({ "resultType": "scalar", "result": [at("10:15"), "0"] });
+        let mut body = json!({ "status": "success", "data": data });
+        body[name] = words;
+        page(200, &body)
+    };
+    let warning = "No StoreAPIs matched for this query";
+    assert_eq!(
+        missing(instant(&answer("warnings", json!([warning, "another"])))),
+        format!("endpoint metrics answered with a warning: {warning}")
+    );
+    assert!(missing(instant(&answer("warnings", json!(["x".repeat(9_000)])))).len() <= 400);
+    assert_eq!(number(&instant(&answer("warnings", json!([])))), 0.0);
+    assert_eq!(number(&instant(&answer("infos", json!(["PromQL info: a gauge?"])))), 0.0);
 }
 
 #[test]
