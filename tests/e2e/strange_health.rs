@@ -92,6 +92,9 @@ async fn a_function_that_is_not_there_keeps_flags_off() {
     let world = World::start(PROGRAMS, Setting { scale: 600, ..Setting::default() }).await;
     let sources = "\n[sources]\nhealth = { function = \"monitoring/gone:getSystemHealth\" }\n\
                    alerts = { function = \"monitoring/dashboard:checkAlerts\" }\n";
+    // A deployment that tells which functions it has is asked before the start, which is refused then.
+    let silent = FaultKind::status(403, "OperationNotPermitted");
+    world.emulator.inject(Fault::always("/api/query", silent));
     let mut run = world.begin(&(plan("gone", &[PHASE]) + sources)).await;
     for _ in 0..3 {
         let reading = run.until("reading_taken").await;
