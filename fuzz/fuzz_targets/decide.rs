@@ -1,7 +1,7 @@
 //! A script over one rollout, driven by bytes: orders, outcomes of every kind, time, crashes, clock jumps, foreign edits.
 //!
 //! After each step: times do not run backward, nothing is stuck, effects have names of their own, a flag is written on only
-//! by a phase that is being enabled, and every event survives its encoding. At the end, the journal replays to the same
+//! while its phase is enabled or on, and every event survives its encoding. At the end, the journal replays to the same
 //! state and can be told.
 #![no_main]
 
@@ -13,7 +13,7 @@ use rollout_core::{
     Actor, Command, Creation, Effect, Event, Fault, FaultClass, FlagName, IncidentNumber, Input,
     LogOptions, Measured, Measurement, Observation, Order, Outcome, PendingEffect, PhaseNumber,
     Plan, ProbeAnswer, ProbeState, Reading, RollbackScope, Rollout, RolloutId, Stage, WritePurpose,
-    log, sentence,
+    Written, log, sentence,
 };
 use rollout_engine::store::record::{decode_event, encode_event};
 
@@ -25,6 +25,8 @@ deployment = "production"
 [watch]
 checks = [{ every = "30m" }]
 missed = "MISSED"
+drift = "DRIFT"
+code_push = "PUSH"
 [sources]
 health = { function = "a:health", args = { from = "$from", to = "$to" } }
 [[criteria]]
@@ -67,7 +69,10 @@ struct Script<'a> {
 fuzz_target!(|data: &[u8]| {
     let Some((first, bytes)) = data.split_first() else { return };
     let missed = ["extend", "hold", "backfill", "fail"][usize::from(first / 2) % 4];
-    let text = if first % 2 == 0 { GUIDE.to_owned() } else { GATES.replace("MISSED", missed) };
+    let drift = ["hold", "revert", "adopt"][usize::from(first / 8) % 3];
+    let push = ["hold", "extend", "rebaseline"][usize::from(first / 24) % 3];
+    let gates = GATES.replace("MISSED", missed).replace("DRIFT", drift).replace("PUSH", push);
+    let text = if first % 2 == 0 { GUIDE.to_owned() } else { gates };
     let plan = rollout_api::plan::parse(&text).expect("the plans of this target are good");
     Script::new(plan, bytes).run();
 });
@@ -109,7 +114,8 @@ impl<'a> Script<'a> {
 
     fn act(&mut self, op: u8, how: u8) {
         match op {
-            0..=5 => self.perform(how),
+            0..=4 => self.perform(how),
+            5 => self.input(Input::Stirred),
             6..=8 => {
                 if let Some(at) = self.rollout.next_deadline() {
                     self.now = self.now.max(at);
@@ -168,14 +174,29 @@ impl<'a> Script<'a> {
         assert_eq!(keys.len(), pending.len(), "two effects of one name");
         let stages: Vec<Stage> = self.rollout.phases().iter().map(|phase| phase.stage).collect();
         for pending in &pending {
-            if let Effect::SetFlags { purpose: WritePurpose::Enable, .. } = &pending.effect {
-                assert!(stages.contains(&Stage::Enabling) && self.rollout.rollback().is_none());
+            if let Effect::SetFlags { purpose: WritePurpose::Enable, changes } = &pending.effect {
+                assert!(self.rollout.rollback().is_none());
+                for (flag, value) in changes {
+                    self.may_write(flag, value, &stages);
+                }
             }
         }
         assert!(stages.iter().filter(|stage| stage.is_exposed()).count() <= 1, "{stages:?}");
         if !self.rollout.status().is_terminal() {
             assert!(!self.rollout.waits().is_empty(), "waits for nothing");
         }
+    }
+
+    /// A flag gets its on value only while its phase is enabled or on, by the plan or by setting it back.
+    fn may_write(&self, flag: &FlagName, value: &str, stages: &[Stage]) {
+        let phases = self.rollout.plan().phases.iter().zip(stages);
+        let mut owners = phases.filter_map(|(phase, stage)| Some((phase.flags.get(flag)?, stage)));
+        let (change, stage) = owners.next().expect("only flags of the plan are written");
+        let on = [Stage::Enabling, Stage::Baking, Stage::Concluding, Stage::Completed];
+        assert!(
+            value == change.safe || value == change.on && on.contains(stage),
+            "{flag} {stage:?}"
+        );
     }
 
     fn perform(&mut self, how: u8) {
@@ -240,18 +261,20 @@ impl<'a> Script<'a> {
             found: "\"success\"".to_owned(),
         };
         let values = asked.flags.iter().map(|flag| (flag.clone(), self.env.get(flag).cloned()));
+        let flags = match how % 11 {
+            0 => Err(Fault::new(FaultClass::Transient, None, "503")),
+            _ => Ok(values.collect()),
+        };
+        let measured = metrics.map(|metric| Measurement::of(&metric.criterion, measured.clone()));
+        let probes = asked.probes.iter().map(|asked| probe(&asked.name)).collect();
+        // Writes and pushes of five moments: known ones, and news.
+        let moment = |from: u8| Timestamp::from_second(1_700_000_000 + i64::from(from % 5)).ok();
+        let written =
+            |flag: &FlagName| Some((flag.clone(), Written { at: moment(how / 3)?, by: None }));
         Reading {
-            flags: match how % 11 {
-                0 => Err(Fault::new(FaultClass::Transient, None, "503")),
-                _ => Ok(values.collect()),
-            },
-            measurements: metrics
-                .map(|metric| Measurement {
-                    criterion: metric.criterion.clone(),
-                    measured: measured.clone(),
-                })
-                .collect(),
-            probes: asked.probes.iter().map(|asked| probe(&asked.name)).collect(),
+            writes: asked.flags.iter().filter_map(written).collect(),
+            push: moment(how / 7),
+            ..Reading::of(flags, measured.collect(), probes)
         }
     }
 

@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::SignedDuration;
 use tempfile::TempDir;
@@ -57,28 +57,25 @@ impl PromServer {
     /// Stops the process where it stands: connections are taken by the system, and nobody answers.
     pub(crate) fn freeze(&self) {
         self.signal("-STOP");
-        // The signal is on its way; a thread that still runs could answer.
-        while !self.stands_still() {
+        let begun = Instant::now();
+        // The signal was sent; that is not yet that every thread has stopped.
+        while !self.is_stopped() {
+            assert!(begun.elapsed() < START_MAX, "Prometheus goes on after SIGSTOP");
             std::thread::yield_now();
         }
+    }
+
+    fn is_stopped(&self) -> bool {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        tasks.flatten().all(|task| {
+            let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+            stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('T'))
+        })
     }
 
     /// Lets it go on.
     pub(crate) fn thaw(&self) {
         self.signal("-CONT");
-    }
-
-    /// True once every thread is stopped: field 3 of its `stat`, behind the name in brackets.
-    fn stands_still(&self) -> bool {
-        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
-        let stopped = |task: std::io::Result<std::fs::DirEntry>| {
-            let stat = std::fs::read_to_string(task.unwrap().path().join("stat"));
-            // A thread that ended meanwhile answers nothing.
-            stat.map_or(true, |stat| {
-                stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T'))
-            })
-        };
-        tasks.into_iter().all(stopped)
     }
 
     fn signal(&self, signal: &str) {
@@ -104,14 +101,16 @@ fn listening(child: &mut Child) -> String {
             tell.send(line).ok();
         }
     });
-    let mut url = None;
+    let (mut url, mut is_ready) = (None, false);
     let mut seen = Vec::new();
     while let Ok(line) = told.recv_timeout(START_MAX) {
         if let Some((_, address)) = line.split_once("msg=\"Listening on\" address=") {
             url = Some(format!("http://{}", address.trim()));
         }
-        if line.contains("Server is ready") {
-            return url.unwrap();
+        is_ready |= line.contains("Server is ready");
+        // The two are said by two threads, in either order.
+        if let Some(url) = url.take_if(|_| is_ready) {
+            return url;
         }
         seen.push(line);
     }
