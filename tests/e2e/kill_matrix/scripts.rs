@@ -129,7 +129,7 @@ fn drift() -> Script {
     let steps = vec![
         Step::Await("bake_started", Some(1)),
         Step::Edit("ENABLE_ONE", "false"),
-        Step::Await("drift_seen", None),
+        Step::Await("drift_found", None),
         Step::Edit("ENABLE_ONE", "true"),
         Step::ResumeUntil("rollout_completed"),
     ];

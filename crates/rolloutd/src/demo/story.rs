@@ -210,6 +210,8 @@ fn words(
         | "held"
         | "released"
         | "drift_seen"
+        | "drift_found"
+        | "code_pushed"
         | "clock_jumped"
         | "effect_failed"
         | "flags_restored"
