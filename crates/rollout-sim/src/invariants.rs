@@ -106,6 +106,19 @@ fn is_open(cron: &str, lasts: SignedDuration, at: Timestamp) -> bool {
     since_opening < lasts.as_secs()
 }
 
+/// True for a write that replaces foreign values: the one that the journal names, on only where the phase is on.
+fn sets_back(view: &View, changes: &BTreeMap<FlagName, String>) -> bool {
+    let fits = |(flag, value): (&FlagName, &String)| {
+        let phases = view.plan.phases.iter().zip(&view.phases);
+        let mut owners = phases.filter_map(|(planned, now)| Some((planned.flags.get(flag)?, now)));
+        owners.next().is_some_and(|(change, now)| {
+            let is_on = matches!(now.stand, Stand::Baking | Stand::Concluding | Stand::Completed);
+            *value == change.safe || *value == change.on && is_on
+        })
+    };
+    !changes.is_empty() && view.reverting == *changes && changes.iter().all(fits)
+}
+
 /// 1, on the wire: what is written is what the journal says, and nothing is begun before it is on disk.
 pub(crate) fn invariant_1_writes_follow_the_journal(
     view: Option<&View>,
@@ -128,7 +141,7 @@ pub(crate) fn invariant_1_writes_follow_the_journal(
             planned.is_some_and(|planned| {
                 let on = planned.flags.iter();
                 on.map(|(flag, change)| (flag, &change.on)).eq(changes.iter())
-            })
+            }) || sets_back(view, changes)
         }
     };
     match fits {

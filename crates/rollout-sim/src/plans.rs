@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use jiff::SignedDuration;
 use rollout_core::{
     Bound, Cadence, CadenceStep, ChangeWindow, ChecklistItem, Comparison, Coverage, Criterion,
-    Expectation, FlagChange, FlagName, FunctionCall, Limit, MissedPolicy, Phase, Plan, PlanParts,
-    Precondition, Probe, ProbeKind, Proof, Risk, Scalar, SmokeRepeat, SmokeTest, Unit,
+    DriftPolicy, Expectation, FlagChange, FlagName, FunctionCall, Limit, MissedPolicy, Phase, Plan,
+    PlanParts, Precondition, Probe, ProbeKind, Proof, Risk, Scalar, SmokeRepeat, SmokeTest, Unit,
 };
 
 use crate::dice::Dice;
@@ -57,7 +57,7 @@ pub(crate) fn draw(dice: &mut Dice, deployment: &str, first_flag: usize, flavour
         coverage_min: draw_coverage(dice, flavour),
         grace: SignedDuration::from_mins(dice.pick(&[0, 5, 15, 60])),
         missed,
-        drift: rollout_core::DriftPolicy::Hold,
+        drift: draw_drift(dice, flavour),
         code_push: rollout_core::PushPolicy::Hold,
         checklist: if dice.chance(20) && flavour == Flavour::Any {
             vec![person("runbook")]
@@ -68,6 +68,15 @@ pub(crate) fn draw(dice: &mut Dice, deployment: &str, first_flag: usize, flavour
         reference: Vec::new(),
     };
     Plan::try_new(parts).expect("the simulator draws plans without contradictions")
+}
+
+/// Foreign values hold, or are set back. (The observer does not follow adopted ones.)
+fn draw_drift(dice: &mut Dice, flavour: Flavour) -> DriftPolicy {
+    match flavour {
+        Flavour::Steady => DriftPolicy::Hold,
+        Flavour::Any if dice.chance(30) => DriftPolicy::Revert,
+        Flavour::Any => DriftPolicy::Hold,
+    }
 }
 
 fn draw_missed(dice: &mut Dice, flavour: Flavour) -> MissedPolicy {

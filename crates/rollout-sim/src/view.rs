@@ -27,6 +27,8 @@ pub(crate) struct View {
     pub(crate) touched: BTreeSet<PhaseNumber>,
     pub(crate) holds: Vec<HoldReason>,
     pub(crate) rolling: Option<Rolling>,
+    /// Foreign values that are being replaced.
+    pub(crate) reverting: BTreeMap<FlagName, String>,
     pub(crate) incidents: BTreeMap<u32, IncidentView>,
     pub(crate) ended: Option<Timestamp>,
     pub(crate) begun: bool,
@@ -122,6 +124,7 @@ impl View {
             touched: BTreeSet::new(),
             holds: Vec::new(),
             rolling: None,
+            reverting: BTreeMap::new(),
             incidents: BTreeMap::new(),
             ended: None,
             begun: false,
@@ -261,9 +264,17 @@ impl View {
                     bake.verdicts.insert(*offset, *verdict);
                 }
             }
-            EventKind::Held { hold } => self.holds.push(hold.clone()),
+            EventKind::Held { hold } => {
+                if let HoldReason::Drift { flag } = hold {
+                    self.reverting.remove(flag);
+                }
+                self.holds.push(hold.clone());
+            }
+            EventKind::RevertStarted { changes } => self.reverting = changes.clone(),
+            EventKind::DriftReverted { .. } => self.reverting.clear(),
             EventKind::Released { hold } => self.holds.retain(|held| held != hold),
             EventKind::RollbackStarted { phases, restore, incident, .. } => {
+                self.reverting.clear();
                 phases.iter().for_each(|phase| self.set(*phase, Stand::Rolling));
                 let incident_view = IncidentView { phases: phases.clone(), resolved: false };
                 self.incidents.insert(incident.get(), incident_view);
