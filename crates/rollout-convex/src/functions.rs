@@ -13,14 +13,15 @@ use futures_util::future::join;
 use futures_util::stream;
 use jiff::Timestamp;
 use rollout_core::{
-    EffectKey, Fault, FaultClass, FlagName, FunctionCall, Measured, Measurement, Observation,
-    Probe, ProbeAnswer, ProbeKind, ProbeState, Reading, Source, SourceQuery,
+    EffectKey, Fault, FaultClass, FlagName, FunctionCall, Measurement, Observation, Probe,
+    ProbeAnswer, ProbeKind, ProbeState, Reading, Source, SourceQuery,
 };
 use serde_json::Value as Json;
 
 use crate::calls::{Lack, Told};
 use crate::changes::Changes;
 use crate::convex::Convex;
+use crate::endpoint;
 use crate::error::stopped::{may_be_stopped, state_words, thrown_words};
 use crate::error::{CallError, Stakes, span};
 use crate::flags::{Variables, values_of};
@@ -134,7 +135,8 @@ impl<T: Transport> Convex<T> {
         };
         let measurements = observation.sources.iter().flat_map(|source| match &source.ask {
             Source::Function(call) => {
-                measurements(source, &answer(question(call, &BTreeMap::new())))
+                let told = answer(question(call, &BTreeMap::new()));
+                endpoint::Answer::from(told).measurements(&source.metrics)
             }
             Source::Executions(_) | Source::AppMetrics(_) => {
                 counts(source, counted.get(&source.source), &late)
@@ -296,18 +298,6 @@ fn jobs_of(observation: &Observation) -> Vec<Job> {
         .chain(questions.into_iter().map(Job::Ask))
         .chain(counted.cloned().map(Job::Count))
         .collect()
-}
-
-/// One measurement per metric of a source.
-fn measurements(source: &SourceQuery, answer: &Answer) -> Vec<Measurement> {
-    let measured = |pointer: &str, unit| match answer {
-        Ok(result) => measure::measured(result, pointer, unit),
-        Err(reason) => Measured::Failed(reason.clone()),
-    };
-    let metrics = source.metrics.iter();
-    let each = metrics
-        .map(|metric| Measurement::of(&metric.criterion, measured(&metric.pointer, metric.unit)));
-    each.collect()
 }
 
 /// One measurement per metric of a source that counts executions, or `otherwise` where it told nothing.

@@ -6,10 +6,8 @@ use std::future::ready;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::join;
-use rollout_convex::{Answer, Convex};
-use rollout_core::{
-    Effect, EffectKey, Measurement, Observation, Outcome, PendingEffect, Source, SourceQuery,
-};
+use rollout_convex::Convex;
+use rollout_core::{Effect, EffectKey, Observation, Outcome, PendingEffect, Source};
 use rollout_engine::{Perform, Performing};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -84,7 +82,9 @@ async fn perform(
     match outcome {
         Outcome::Observed(mut reading) => {
             let told = theirs.iter().zip(&answers);
-            reading.measurements.extend(told.flat_map(|(query, answer)| measured(query, answer)));
+            reading
+                .measurements
+                .extend(told.flat_map(|(query, answer)| answer.measurements(&query.metrics)));
             Outcome::Observed(reading)
         }
         other @ (Outcome::FlagsSet { .. }
@@ -92,15 +92,6 @@ async fn perform(
         | Outcome::ChangeWindowFound { .. }
         | Outcome::Failed { .. }) => other,
     }
-}
-
-fn measured(query: &SourceQuery, answer: &Answer) -> Vec<Measurement> {
-    let each = query.metrics.iter().map(|metric| Measurement {
-        criterion: metric.criterion.clone(),
-        measured: answer.measured(&metric.pointer, metric.unit),
-        basis: answer.basis(),
-    });
-    each.collect()
 }
 
 /// True for a reading that needs the deployment's stream of executions.

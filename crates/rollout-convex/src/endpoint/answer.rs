@@ -3,7 +3,7 @@
 //! *Missing* and *failed* are kept apart, as in [`Measured`]: a source that answered and had nothing is no defect, and
 //! neither is ever a pass or a breach.
 
-use rollout_core::{Basis, Measured, Unit};
+use rollout_core::{Basis, Measured, Measurement, MetricQuery, Unit};
 
 use crate::measure::{self, REASON_BYTES_MAX};
 use crate::text::clip;
@@ -26,6 +26,16 @@ pub enum Answer {
 }
 
 impl Answer {
+    /// One measurement for each wanted value.
+    pub fn measurements(&self, metrics: &[MetricQuery]) -> Vec<Measurement> {
+        let each = metrics.iter().map(|metric| Measurement {
+            criterion: metric.criterion.clone(),
+            measured: self.measured(&metric.pointer, metric.unit),
+            basis: self.basis(),
+        });
+        each.collect()
+    }
+
     /// The value at a criterion's pointer, in the criterion's unit.
     pub fn measured(&self, pointer: &str, unit: Unit) -> Measured {
         match self {

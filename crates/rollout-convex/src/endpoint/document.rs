@@ -18,7 +18,7 @@ use crate::value::ConvexValue;
 ///
 /// The answer, where there is nothing to ask: the endpoint cannot tell of the past.
 pub(super) fn path(get: &HttpGet, span: Span) -> Result<String, Answer> {
-    if span.end == SpanEnd::Past && !answers_for_a_range(&get.path) {
+    if span.end == SpanEnd::Past && !get.answers_for_a_range() {
         return Err(Answer::missing(&format!(
             "endpoint {} tells only of the present: its path has no $from and $to",
             get.endpoint
@@ -38,7 +38,7 @@ pub(super) fn read(get: &HttpGet, span: Span, page: &Page) -> Answer {
     if let Some(refusal) = words::refusal(endpoint, &get.path, page.status) {
         return Answer::failed(&refusal);
     }
-    let basis = answers_for_a_range(&get.path).then_some(Basis {
+    let basis = get.answers_for_a_range().then_some(Basis {
         from: span.from,
         to: span.to,
         samples: None,
@@ -48,12 +48,6 @@ pub(super) fn read(get: &HttpGet, span: Span, page: &Page) -> Answer {
         Ok(json) => Answer::Told { document: plain(json), basis },
         Err(instead) => Answer::failed(&format!("endpoint {endpoint} answered with {instead}")),
     }
-}
-
-/// True when a path says which range of time is asked about, both its ends.
-fn answers_for_a_range(path: &str) -> bool {
-    let has = |wanted: &str| replaced(path, &|name| (name == wanted).then(String::new)) != path;
-    has("from") && has("to")
 }
 
 /// `text` with every `$name` replaced that `value` knows. A name ends where its letters, digits and `_` end, so `$token`

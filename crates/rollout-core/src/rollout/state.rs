@@ -50,7 +50,7 @@ pub struct Rollout {
     pub(super) adopted: BTreeMap<FlagName, String>,
     /// Foreign values that are being replaced: the values that the flags should have.
     pub(super) revert: Option<Revert>,
-    /// How often foreign values were replaced since a phase last began or ended.
+    /// How often foreign values were replaced in this rollout.
     pub(super) reverts: u32,
 }
 
