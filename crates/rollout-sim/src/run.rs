@@ -78,6 +78,8 @@ struct Sim {
     life: Option<Life>,
     /// Until when the machine is suspended.
     asleep_until: Option<Timestamp>,
+    /// Since when the engine could have done something: its last start, or the end of the machine's last sleep.
+    awake_since: Timestamp,
     clock_woke: Timestamp,
     lives: u64,
     steps: u64,
@@ -96,6 +98,7 @@ impl Sim {
             disk: MemoryDisk::new(),
             life: None,
             asleep_until: None,
+            awake_since: now,
             clock_woke: now,
             lives: 0,
             steps: 0,
@@ -150,8 +153,13 @@ impl Sim {
                 && view.rolling.is_none()
                 && view.incidents.values().all(|incident| incident.resolved)
         });
-        let last = world.observer.last_event_at();
-        all && rested && world.requests.is_empty() && world.now.duration_since(last) > AFTERMATH
+        // An engine that is down or asleep has not looked yet.
+        let awake = self.life.is_some() && self.asleep_until.is_none();
+        let last = world.observer.last_event_at().max(self.awake_since);
+        all && awake
+            && rested
+            && world.requests.is_empty()
+            && world.now.duration_since(last) > AFTERMATH
     }
 
     /// Lets the next thing happen.
@@ -169,6 +177,7 @@ impl Sim {
         self.pass_to(at);
         if wakes.is_some_and(|wakes| wakes <= at) {
             self.asleep_until = None;
+            self.awake_since = at;
             self.clock.wake();
         } else if due.is_some_and(|due| due <= at) {
             let popped = self.world.lock().queue.pop_first();
@@ -367,6 +376,7 @@ impl Sim {
     fn boot(&mut self) {
         self.lives += 1;
         self.clock_woke = self.world.lock().now;
+        self.awake_since = self.clock_woke;
         self.life = Some(Life::start(&self.world, &self.clock, &self.disk));
         self.world.lock().observer.awake();
         self.settle();
