@@ -186,7 +186,9 @@ impl<T: Transport> Convex<T> {
     /// Takes an answer that is no HTTP error.
     pub(crate) fn accepted(&self, call: &Call, response: Response) -> Result<Response, CallError> {
         match (response.status, call) {
-            (200..300, _) | (FUNCTION_FAILED, Call::Run { .. }) => Ok(response),
+            (200..300, _) | (FUNCTION_FAILED, Call::Run { .. } | Call::Query { .. }) => {
+                Ok(response)
+            }
             (status, _) => {
                 let ErrorBody { code, message } = wire::decode_error(&response);
                 let redact = |text: Option<String>| text.map(|text| self.redaction.apply(text));

@@ -82,6 +82,10 @@ pub(super) fn url(look: &Look, identity: &KeyIdentity, remarks: &[String]) -> Ve
                 false => Finding::fail(CHECK, found, advice),
             });
         }
+        (Err(CallError::Transport(_)), Some(_)) if look.sighting.is_some() => {
+            let found = "the deployment did not tell its name in time";
+            findings.push(Finding::unknown(CHECK, found, "run this again"));
+        }
         (Err(_), Some(_)) if look.sighting.is_some() && findings.is_empty() => {
             let found =
                 "the deployment does not tell its name, so it cannot be compared with the key's";

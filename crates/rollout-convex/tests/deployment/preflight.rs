@@ -1,6 +1,7 @@
 //! What a preflight finds: on an emulator, and on deployments that answer exactly what a test says.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use convex_emulator::{Fault, FaultKind, InjectedExecutions, RunState};
@@ -103,6 +104,33 @@ async fn functions_that_are_missing_or_do_not_fit_bar_a_start_at_their_place() {
     assert!(bars.iter().all(|finding| finding.pointer.as_deref() == Some("/sources/health")));
     let advice = bars[0].advice.as_deref().unwrap();
     assert!(advice.contains("monitoring/dashboard:getSystemHealth"), "{advice}");
+}
+
+/// A look changes nothing, so what is no query is not called: by its type where the deployment tells it, by the way it is asked
+/// where it does not.
+#[tokio::test]
+async fn a_source_that_is_no_query_is_not_called() {
+    let (emulator, convex) = deployment("", &[]).await;
+    let create = call("tasks:create", r#"{"name":"hello"}"#);
+    let needs = Needs {
+        sources: BTreeMap::from([("task".to_owned(), create.into())]),
+        ..Needs::default()
+    };
+    let findings = convex.preflight(&needs, WITHIN, &now).await;
+    let said = troubles(&findings);
+    let expected = "health Unknown: task was not asked: tasks:create is a mutation, which may change something, and this look may not";
+    assert_eq!(said, [expected]);
+
+    let spec = Fault {
+        path_part: "/api/query".into(),
+        times: NonZeroU32::new(2),
+        kind: FaultKind::Status { status: 400, code: None, message: None },
+    };
+    emulator.inject(spec);
+    let findings = convex.preflight(&needs, WITHIN, &now).await;
+    let health = findings.iter().find(|finding| finding.check == "health").unwrap();
+    assert_eq!(health.standing, Standing::Fail, "{health:?}");
+    assert!(emulator.tasks().is_empty(), "{:?}", emulator.tasks());
 }
 
 #[tokio::test]

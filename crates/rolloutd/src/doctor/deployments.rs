@@ -104,6 +104,7 @@ async fn section(
 
 /// A finding of the adapter as the wire has it.
 pub(crate) fn view(finding: Finding) -> FindingView {
+    let place = finding.pointer.map(|pointer| format!(" (in the plan: {pointer})"));
     FindingView {
         check: finding.check.to_owned(),
         state: match finding.standing {
@@ -112,7 +113,7 @@ pub(crate) fn view(finding: Finding) -> FindingView {
             Standing::Unknown => FindingState::Unknown,
             Standing::Fail => FindingState::Fail,
         },
-        found: finding.found,
+        found: finding.found + &place.unwrap_or_default(),
         advice: finding.advice,
     }
 }
