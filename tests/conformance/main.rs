@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "all of this is a test; a panic is how it fails")]
 
 mod adapter;
+mod follower;
 mod module;
 mod scripts;
 mod stage;
