@@ -8,6 +8,7 @@
 mod adapter;
 mod follower;
 mod module;
+mod on_the_wire;
 mod scripts;
 mod stage;
 mod transcript;

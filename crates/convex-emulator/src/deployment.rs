@@ -170,6 +170,11 @@ impl Deployment {
         self.sent.push(sent);
     }
 
+    /// Records a message of a websocket.
+    pub fn record_message(&mut self, text: &str) {
+        self.sent.push(Sent::message(text));
+    }
+
     /// Records that code was pushed at `now`.
     pub fn push(&mut self, now: Timestamp) {
         self.last_push = self.stamps.next(now);

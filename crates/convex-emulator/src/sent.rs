@@ -10,12 +10,12 @@ use serde_json::{Value as Json, json};
 
 use crate::wire::Request;
 
-/// One request as it was sent, without those to `/_emulator/`.
+/// One request as it was sent, without those to `/_emulator/`, or one message of a websocket.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sent {
-    /// `GET`, `POST` ...
+    /// `GET`, `POST` ..., or `MESSAGE` for one of a websocket.
     pub method: String,
-    /// The path without its query string.
+    /// The path without its query string; of a message its type.
     pub path: String,
     /// The decoded query string.
     pub query: BTreeMap<String, String>,
@@ -43,6 +43,27 @@ impl Sent {
             body: kept.and_then(|body| serde_json::from_slice(body).ok()).map(body_without_secrets),
             body_bytes: body.len(),
             status,
+        }
+    }
+
+    /// Keeps a message of a websocket, without its secrets.
+    #[must_use]
+    pub fn message(text: &str) -> Self {
+        let kept = (text.len() <= BODY_BYTES_MAX).then_some(text);
+        let mut body: Option<Json> = kept.and_then(|text| serde_json::from_str(text).ok());
+        if let Some(value) = body.as_mut().and_then(|body| body.get_mut("value")) {
+            // Only a message that authenticates has this: the key itself.
+            *value = value.as_str().map(without_secret).into();
+        }
+        let kind = body.as_ref().and_then(|body| body["type"].as_str()).unwrap_or_default();
+        Self {
+            method: "MESSAGE".to_owned(),
+            path: kind.to_owned(),
+            query: BTreeMap::new(),
+            headers: BTreeMap::new(),
+            body_bytes: text.len(),
+            body,
+            status: None,
         }
     }
 
@@ -114,6 +135,15 @@ mod tests {
         assert!(!sent.to_string().contains("01ff"), "{sent}");
         let bearer = Request::new("GET", "/").header("Authorization", "Bearer some.jwt.here");
         assert_eq!(Sent::new(&bearer, None).headers["authorization"], "Bearer …");
+    }
+
+    #[test]
+    fn a_message_is_kept_without_its_key() {
+        let text = json!({"type": "Authenticate", "tokenType": "Admin", "value": "otter|01ff"});
+        let sent = Sent::message(&text.to_string());
+        assert_eq!((sent.method.as_str(), sent.path.as_str()), ("MESSAGE", "Authenticate"));
+        assert_eq!(sent.body.unwrap()["value"], "otter|…");
+        assert_eq!(Sent::message("{").body, None);
     }
 
     #[test]
