@@ -6,10 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rollout_convex::Convex;
 use rollout_core::{
-    Effect, Expectation, FunctionCall, Known, Observation, Outcome, Probe, ProbeKind,
+    Calls, Effect, Expectation, FunctionCall, Known, Observation, Outcome, Probe, ProbeKind, Span,
+    SpanEnd,
 };
 use rollout_e2e::EmulatorProcess;
 use serde_json::{Value, json};
@@ -97,6 +98,17 @@ async fn following(both: &mut Both) {
     both.by_hand.act(&Act::Follow { key: Key::Admin, args: vec!["logs".into()] }).await;
     let convex = Arc::clone(&both.convex);
     let ours = tokio::spawn(async move { convex.follow().await });
+    // Nothing is followed that nobody asked about.
+    let calls = Calls {
+        functions: Vec::new(),
+        callers: Vec::new(),
+        over: SignedDuration::from_mins(5),
+        calls_min: 1,
+    };
+    #[expect(clippy::disallowed_methods, reason = "the emulator's clock is the real one here")]
+    let now = Timestamp::now();
+    let span = Span { from: now - calls.over, to: now, end: SpanEnd::Now };
+    drop(both.convex.executions(&calls, span, SignedDuration::from_mins(5), None).await);
     // Both have asked once; another execution ends the question that they wait with now.
     until_polled(&both.by_us, 1).await;
     let executions = r#"[{"function": "tasks:get", "logLines": ["[LOG] 'said'"]}]"#;
@@ -183,6 +195,8 @@ fn normal(sent: &Value) -> Value {
         changes.sort_by_key(|change| change["name"].as_str().unwrap().to_owned());
     }
     let headers = &sent["headers"];
+    // Of a request without a body the command line says a type as well; it says nothing there.
+    let has_body = sent["bodyBytes"] != 0;
     json!({
         "method": sent["method"],
         "path": path,
@@ -190,7 +204,7 @@ fn normal(sent: &Value) -> Value {
         "body": body,
         "status": sent["status"],
         "authorization": headers["authorization"],
-        "content-type": headers["content-type"],
+        "content-type": if has_body { headers["content-type"].clone() } else { Value::Null },
         // Each says its own name and version (contract 1.2); the form must be the one that servers accept.
         "convex-client": form_of_client(headers["convex-client"].as_str().unwrap_or_default()),
     })
@@ -258,8 +272,8 @@ async fn until_polled(emulator: &EmulatorProcess, polls: usize) {
 }
 
 const POLLS_MAX: Duration = Duration::from_secs(60);
-/// What node's own `fetch` adds, and nobody reads.
+/// What node's own `fetch` adds, and nobody reads; a type where there is no body among it.
 const THEIRS_ONLY: [&str; 5] =
-    ["accept-encoding", "accept-language", "connection", "sec-fetch-mode", "user-agent"];
+    ["accept-encoding", "accept-language", "connection", "content-type", "sec-fetch-mode"];
 /// The request id finds our requests in the deployment's logs (contract 1.2).
 const OURS_ONLY: [&str; 1] = ["convex-request-id"];
