@@ -28,6 +28,8 @@ pub struct Traffic {
     pub stream_connections: u64,
     /// Polls of the stream.
     pub polls: u64,
+    /// TCP connections that are counted twice above: they carried polls and other requests.
+    pub shared_connections: u64,
 }
 
 /// A running `convex-emulator`. Dropping it kills the process.
@@ -119,6 +121,7 @@ impl EmulatorProcess {
             traffic.requests += requests;
             traffic.stream_connections += u64::from(polls > 0);
             traffic.polls += polls;
+            traffic.shared_connections += u64::from(polls > 0 && requests > 0);
         }
         traffic
     }
