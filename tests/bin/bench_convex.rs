@@ -96,7 +96,7 @@ fn connections_row(traffics: &[(Traffic, Traffic)]) -> Row {
         whole.connections - first.connections
     );
     let what = "TCP connections to one deployment, from start to rollback";
-    Row::at_most(what, whole.connections as f64, 1.0, "connections", &detail)
+    Row::count_at_most(what, whole.connections, 1, "connection(s)", &detail)
 }
 
 /// From the moment at which a health function shows a breach to the flag read back as off.
@@ -180,20 +180,20 @@ async fn executions_rows(site: &Site) -> Result<Vec<Row>> {
     let Traffic { requests, polls, shared_connections, .. } = worst;
     Ok(vec![
         Row::at_most(what, took.most(), 2.0, "s", &took.of_worst()),
-        Row::at_most(
+        Row::count_at_most(
             "TCP connections with requests, where the stream is followed as well",
-            worst.connections as f64,
-            1.0,
-            "connections",
+            worst.connections,
+            1,
+            "connection(s)",
             &format!(" for {requests} requests (most of {})", traffics.len()),
         ),
         // A poll is held for up to a minute, and HTTP/1.1 carries one exchange at a time: it needs one of its own.
-        Row::at_most(
+        Row::count_at_most(
             "TCP connections with polls of that stream",
-            worst.stream_connections as f64,
-            1.0,
-            "connections",
-            &format!(" for {polls} polls ({shared_connections} of them with requests, too)"),
+            worst.stream_connections,
+            1,
+            "connection(s)",
+            &format!(" for {polls} polls ({shared_connections} with requests, too)"),
         ),
     ])
 }
