@@ -16,7 +16,6 @@ use rollout_e2e::EmulatorProcess;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use crate::EMULATOR;
 use crate::adapter::{adapter, effect_key, flag, set};
 use crate::stage::Stage;
 use crate::transcript::{Act, Key};
@@ -25,7 +24,7 @@ use crate::workshop;
 /// The two deployments, and how much of what they were sent was looked at.
 struct Both {
     by_hand: Stage,
-    by_us: EmulatorProcess,
+    by_us: Stage,
     convex: Arc<Convex>,
     looked: (usize, usize),
 }
@@ -33,8 +32,9 @@ struct Both {
 #[tokio::test]
 async fn requests_are_the_same_to_the_letter() {
     let Some(workshop) = workshop("requests_are_the_same_to_the_letter") else { return };
-    let by_us = EmulatorProcess::start(EMULATOR, &[]).await;
-    let convex = Arc::new(adapter(&by_us));
+    // The same app on both, and one without traffic of its own: what is sent is only what is done here.
+    let by_us = Stage::set(workshop.clone()).await;
+    let convex = Arc::new(adapter(&by_us.emulator));
     let mut both = Both { by_hand: Stage::set(workshop).await, by_us, convex, looked: (0, 0) };
     one_variable(&mut both).await;
     several_variables(&mut both).await;
@@ -110,9 +110,9 @@ async fn following(both: &mut Both) {
     let span = Span { from: now - calls.over, to: now, end: SpanEnd::Now };
     drop(both.convex.executions(&calls, span, SignedDuration::from_mins(5), None).await);
     // Both have asked once; another execution ends the question that they wait with now.
-    until_polled(&both.by_us, 1).await;
+    until_polled(&both.by_us.emulator, 1).await;
     let executions = r#"[{"function": "tasks:get", "logLines": ["[LOG] 'said'"]}]"#;
-    for emulator in [&both.by_us, &both.by_hand.emulator] {
+    for emulator in [&both.by_us.emulator, &both.by_hand.emulator] {
         emulator.post("executions", executions).await;
         until_polled(emulator, 2).await;
     }
@@ -143,7 +143,7 @@ impl Both {
             new
         };
         let theirs = new(self.by_hand.emulator.get("sent").await, &mut self.looked.0);
-        (theirs, new(self.by_us.get("sent").await, &mut self.looked.1))
+        (theirs, new(self.by_us.emulator.get("sent").await, &mut self.looked.1))
     }
 
     /// Compares what was sent but for the reads around a write, and that it is these requests.
