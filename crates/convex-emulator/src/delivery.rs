@@ -14,6 +14,7 @@ use crate::envvars::EnvChange;
 use crate::faults::{FaultKind, html_response, status_response};
 use crate::records::{RequestRecord, Write};
 use crate::scenario::OutageKind;
+use crate::sent::Sent;
 use crate::streams;
 use crate::wire::{self, Request, Response};
 
@@ -220,7 +221,8 @@ fn record_lost_write(deployment: &mut Deployment, now: Timestamp, request: &Requ
 
 fn record(deployment: &mut Deployment, at: Timestamp, request: &Request, status: Option<u16>) {
     let (method, path) = (request.method.clone(), request.path.clone());
-    deployment.record_request(RequestRecord { at, method, path, status });
+    let sent = Sent::new(request, status);
+    deployment.record_request(RequestRecord { at, method, path, status }, sent);
 }
 
 /// Longer than any client of a deployment waits for an ordinary answer.
