@@ -39,6 +39,7 @@ pub use endpoint::{Answer, Endpoint, EndpointCredential, EndpointError, Endpoint
 pub use error::TransportError;
 pub use key::{KeyReport, Operations};
 pub use preflight::{Bar, Finding, Needs, Role, Standing, Survey, Wanted, endpoint_finding};
+pub use silence::Unwatched;
 pub use target::{ConvexError, Target};
 pub use transport::{Http, Transport};
 pub use value::{ConvexValue, Pointed, ValueError};
