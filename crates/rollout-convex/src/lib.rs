@@ -24,6 +24,7 @@ mod flags;
 mod functions;
 mod invoke;
 mod key;
+mod lanes;
 mod measure;
 mod preflight;
 mod silence;

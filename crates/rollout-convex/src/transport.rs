@@ -1,8 +1,10 @@
-//! Owns the connection: one HTTP client per deployment, with bounds on time and size.
+//! Owns the way to a deployment: HTTP clients with bounds on time and size, and one connection for all that is asked.
 //!
 //! Refuses proxies from the environment, redirects (they would carry the key elsewhere), retries, and answers longer than
 //! the deployment's own limit, which are dropped while they are read. HTTP/1.1 only: the few requests of a reading gain
-//! nothing from multiplexing, and after a network failure one dead connection must not swallow several requests.
+//! nothing from multiplexing, and after a network failure one dead connection must not swallow several requests. Requests
+//! share one connection unless the deployment is slow (`lanes`); one whose answer the deployment holds back until there is
+//! something to tell has a connection of its own.
 //!
 //! TLS is rustls with ring and the roots of the operating system (`SSL_CERT_FILE` adds a private one).
 
@@ -20,6 +22,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::deprecation::Deprecation;
 use crate::error::TransportError;
+use crate::lanes::Lanes;
 use crate::target::{CheckedTarget, ConvexError, Target};
 use crate::wire::{Method, Request, Response};
 
@@ -63,6 +66,9 @@ pub trait Transport: Send + Sync {
 #[derive(Debug)]
 pub struct Http {
     client: reqwest::Client,
+    lanes: Lanes,
+    /// For what the deployment holds back.
+    held: reqwest::Client,
     origin: Url,
     timeout: Duration,
     pub(crate) deprecation: Deprecation,
@@ -85,11 +91,14 @@ impl Http {
         let strange = |_| ConvexError::KeyStrange { name: name() };
         let headers =
             HeaderMap::from_iter([(AUTHORIZATION, authorization(&target.key).map_err(strange)?)]);
-        let client = client(&target.origin, headers, target.timeout)
-            .map_err(|cause| ConvexError::Client { name: name(), cause })?;
+        let lanes = Lanes::default();
+        let builder = || builder(&target.origin, headers.clone(), target.timeout);
+        let unusable = |cause| ConvexError::Client { name: name(), cause };
+        let client = builder().connector_layer(lanes.clone()).build().map_err(unusable)?;
+        let held = builder().build().map_err(unusable)?;
         let deprecation = Deprecation::new(name(), target.key.clone());
         let (origin, timeout) = (target.origin.clone(), target.timeout);
-        Ok(Self { client, origin, timeout, deprecation, own_elapsed: None })
+        Ok(Self { client, lanes, held, origin, timeout, deprecation, own_elapsed: None })
     }
 
     /// The deployment's origin, without a slash at its end.
@@ -116,17 +125,19 @@ impl Transport for Http {
         let mut url = self.origin.clone();
         url.set_path(request.path);
         url.set_query(Some(request.query.as_str()).filter(|query| !query.is_empty()));
-        let after = request.timeout.unwrap_or(self.timeout);
+        let after = request.held.unwrap_or(self.timeout);
+        let client = if request.held.is_some() { &self.held } else { &self.client };
         let mut builder = match request.method {
-            Method::Get => self.client.get(url),
-            Method::Post => self.client.post(url).body(request.body),
+            Method::Get => client.get(url),
+            Method::Post => client.post(url).body(request.body),
         };
         for (name, value) in request.headers {
             builder = builder.header(name, value);
         }
-        if request.timeout.is_some() {
+        if request.held.is_some() {
             builder = builder.timeout(after);
         }
+        let _under_way = request.held.is_none().then(|| self.lanes.begin());
         let (headers, response) = answer(builder, ANSWER_BYTES_MAX, after).await?;
         self.deprecation.heed(&headers);
         Ok(response)
@@ -143,6 +154,10 @@ pub(crate) fn client(
     headers: HeaderMap,
     timeout: Duration,
 ) -> Result<reqwest::Client, reqwest::Error> {
+    builder(url, headers, timeout).build()
+}
+
+fn builder(url: &Url, headers: HeaderMap, timeout: Duration) -> reqwest::ClientBuilder {
     // The first to install one wins; whoever it is, from here on there is one.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut builder = reqwest::Client::builder()
@@ -160,7 +175,7 @@ pub(crate) fn client(
         // No need to read the system's root certificates, nor to fail where there are none.
         builder = builder.tls_certs_only([]);
     }
-    builder.build()
+    builder
 }
 
 /// Sends a request once and reads the whole answer with its headers, of at most `bytes_max` bytes; `timeout` is what the client was given.

@@ -135,8 +135,9 @@ pub struct Request {
     pub headers: Vec<(&'static str, String)>,
     /// A JSON body, empty for `GET`.
     pub body: String,
-    /// Longest time until the whole answer is there; `None` = the transport's own.
-    pub timeout: Option<Duration>,
+    /// Set where the deployment holds the answer back until there is something to tell: longest time until it is there.
+    /// `None` = it answers as soon as it can, within the transport's own time.
+    pub held: Option<Duration>,
 }
 
 /// An answer, whatever its status.
@@ -233,7 +234,7 @@ pub fn encode(call: &Call, key: Option<EffectKey>) -> Request {
         Call::StreamExecutions { .. } => (Method::Get, "/api/stream_udf_execution", None),
         Call::AppMetrics { route, .. } => (Method::Get, route.path(), None),
     };
-    let (query, timeout) = match call {
+    let (query, held) = match call {
         Call::StreamExecutions { cursor } => {
             (query(&[("cursor", cursor.clone())]), Some(LONG_POLL))
         }
@@ -258,7 +259,7 @@ pub fn encode(call: &Call, key: Option<EffectKey>) -> Request {
     headers.extend(key.map(|key| ("convex-request-id", key.to_string())));
     headers.extend(body.as_ref().map(|_| ("content-type", String::from("application/json"))));
     let body = body.map(|body| body.to_string()).unwrap_or_default();
-    Request { method, path, query, headers, body, timeout }
+    Request { method, path, query, headers, body, held }
 }
 
 /// Reads the answer to [`Call::ListVariables`].
@@ -631,10 +632,7 @@ mod tests {
         assert_eq!(metrics.query, "path=a%2Fb%3Ac%20d&window=%7B%22x%22%3A1%7D");
         let stream = encode(&Call::StreamExecutions { cursor: "1795334137371.4243".into() }, None);
         assert_eq!(stream.query, "cursor=1795334137371.4243");
-        assert!(
-            stream.timeout.unwrap() > Duration::from_secs(60),
-            "it would end before its answer"
-        );
+        assert!(stream.held.unwrap() > Duration::from_secs(60), "it would end before its answer");
     }
 
     #[test]

@@ -29,6 +29,8 @@ pub(crate) struct View {
     pub(crate) rolling: Option<Rolling>,
     /// Foreign values that are being replaced.
     pub(crate) reverting: BTreeMap<FlagName, String>,
+    /// Flags whose foreign values were ever replaced.
+    pub(crate) reverted: BTreeSet<FlagName>,
     pub(crate) incidents: BTreeMap<u32, IncidentView>,
     pub(crate) ended: Option<Timestamp>,
     pub(crate) begun: bool,
@@ -125,6 +127,7 @@ impl View {
             holds: Vec::new(),
             rolling: None,
             reverting: BTreeMap::new(),
+            reverted: BTreeSet::new(),
             incidents: BTreeMap::new(),
             ended: None,
             begun: false,
@@ -270,7 +273,10 @@ impl View {
                 }
                 self.holds.push(hold.clone());
             }
-            EventKind::RevertStarted { changes } => self.reverting = changes.clone(),
+            EventKind::RevertStarted { changes } => {
+                self.reverted.extend(changes.keys().cloned());
+                self.reverting = changes.clone();
+            }
             EventKind::DriftReverted { .. } => self.reverting.clear(),
             EventKind::Released { hold } => self.holds.retain(|held| held != hold),
             EventKind::RollbackStarted { phases, restore, incident, .. } => {

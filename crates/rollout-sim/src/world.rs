@@ -345,7 +345,7 @@ impl World {
                     let key = (view.plan.deployment.clone(), flag.clone());
                     let owner = (view.id, stand, change.clone());
                     // A later rollout that never touched the flag says nothing about it.
-                    match view.touched.contains(&number) {
+                    match view.touched.contains(&number) || view.reverted.contains(flag) {
                         true => drop(owners.insert(key, owner)),
                         false => drop(owners.entry(key).or_insert(owner)),
                     }

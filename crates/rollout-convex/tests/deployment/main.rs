@@ -9,6 +9,7 @@
 mod app_metrics;
 mod bytes;
 mod changes;
+mod connections;
 mod executions;
 mod flags;
 mod in_time;
