@@ -28,6 +28,7 @@ mod lanes;
 mod measure;
 mod preflight;
 mod silence;
+mod stops;
 mod target;
 mod text;
 mod transport;
