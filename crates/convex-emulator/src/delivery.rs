@@ -157,6 +157,12 @@ fn with_fault(
             deployment.keys_mut().restore();
             at_once(finish(deployment, now, request))
         }
+        FaultKind::Deprecated { state, message } => {
+            let mut response = finish(deployment, now, request);
+            response.headers.push(("x-convex-deprecation-state", state));
+            response.headers.push(("x-convex-deprecation-message", message));
+            at_once(response)
+        }
         FaultKind::ForeignEdit { name, value } => {
             let edit = [EnvChange { name, value }];
             at_once(with_foreign_edit(deployment, now, request, &edit))

@@ -16,6 +16,7 @@ use crate::calls::Stream;
 use crate::error::{CallError, Stakes};
 use crate::key::{KeyIdentity, KeyReport};
 use crate::silence::Untold;
+use crate::stops::Stops;
 use crate::target::{self, ConvexError, Target};
 use crate::text::Redaction;
 use crate::transport::{Http, Transport};
@@ -52,6 +53,8 @@ pub struct Convex<T = Http> {
     pub(crate) stream: Stream,
     /// What the deployment does not tell about changes.
     pub(crate) untold: Untold,
+    /// When it was stopped.
+    pub(crate) stops: Stops,
 }
 
 impl Convex<Http> {
@@ -100,6 +103,7 @@ impl<T: Transport> Convex<T> {
             set_route,
             stream: Stream::new(),
             untold: Untold::default(),
+            stops: Stops::default(),
         }
     }
 

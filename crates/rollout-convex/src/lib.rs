@@ -28,6 +28,7 @@ mod lanes;
 mod measure;
 mod preflight;
 mod silence;
+mod stops;
 mod target;
 mod text;
 mod transport;
@@ -40,6 +41,7 @@ pub use endpoint::{Answer, Endpoint, EndpointCredential, EndpointError, Endpoint
 pub use error::TransportError;
 pub use key::{KeyReport, Operations};
 pub use preflight::{Bar, Finding, Needs, Role, Standing, Survey, Wanted, endpoint_finding};
+pub use silence::Unwatched;
 pub use target::{ConvexError, Target};
 pub use transport::{Http, Transport};
 pub use value::{ConvexValue, Pointed, ValueError};

@@ -9,6 +9,7 @@ use rollout_core::{FaultClass, Source};
 
 use crate::error::{CallError, Stakes};
 use crate::key::{KeyIdentity, KeyReport, WRITE};
+use crate::silence::Unwatched;
 use crate::text::clip;
 use crate::wire::normal_path;
 
@@ -46,6 +47,11 @@ pub(super) fn reach(look: &Look, name: &str) -> Finding {
             "look for what is slow between here and there: every reading and rollback takes several such answers",
         ),
     }
+}
+
+/// What of changes by others will not be seen.
+pub(super) fn unwatched(Unwatched { what, why, advice }: Unwatched) -> Finding {
+    Finding::warn("changes", format!("not watched: {what}; {why}"), advice)
 }
 
 /// Whether URL and key are of the same deployment.

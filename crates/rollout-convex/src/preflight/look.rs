@@ -10,6 +10,7 @@ use futures_util::future::{join, join5};
 use futures_util::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use rollout_core::{Source, Span, SpanEnd};
+use tokio::time::timeout_at;
 
 use crate::calls::{Lack, Told};
 use crate::convex::Convex;
@@ -111,9 +112,11 @@ impl Look {
         let key = key.and_then(|response| Ok(wire::decode_key(&response)?));
         let controls = match &key {
             Ok(_) => {
-                asker
-                    .controls(needs, state.as_ref().ok(), functions.as_deref().unwrap_or_default())
-                    .await
+                let silence = timeout_at(asker.deadline, convex.look_for_silence());
+                let deployed = functions.as_deref().unwrap_or_default();
+                let controls = asker.controls(needs, state.as_ref().ok(), deployed);
+                // What was not found out in time is not said to be missing.
+                join(controls, silence).await.0
             }
             Err(_) => needs.sources.keys().map(|name| (name.clone(), not_asked())).collect(),
         };
@@ -179,7 +182,7 @@ impl<'a, T: Transport> Asker<'a, T> {
     }
 
     async fn in_time<V>(&self, asking: impl Future<Output = Answer<V>>) -> Answer<V> {
-        match tokio::time::timeout_at(self.deadline, asking).await {
+        match timeout_at(self.deadline, asking).await {
             Ok(answer) => answer,
             Err(_) => Err(TransportError::TimedOut { after: self.within }.into()),
         }
@@ -244,7 +247,7 @@ impl<'a, T: Transport> Asker<'a, T> {
     }
 
     async fn counted(&self, asking: impl Future<Output = Result<Told, Lack>>) -> Control {
-        match tokio::time::timeout_at(self.deadline, asking).await {
+        match timeout_at(self.deadline, asking).await {
             Ok(Ok(told)) => Control::Told(told),
             Ok(Err(Lack::Missing(words))) => Control::Missing(words),
             Ok(Err(Lack::Failed(words))) => Control::Failed(words),

@@ -112,10 +112,8 @@ async fn functions_that_are_missing_or_do_not_fit_bar_a_start_at_their_place() {
 async fn a_source_that_is_no_query_is_not_called() {
     let (emulator, convex) = deployment("", &[]).await;
     let create = call("tasks:create", r#"{"name":"hello"}"#);
-    let needs = Needs {
-        sources: BTreeMap::from([("task".to_owned(), create.into())]),
-        ..Needs::default()
-    };
+    let needs =
+        Needs { sources: BTreeMap::from([("task".to_owned(), create.into())]), ..Needs::default() };
     let findings = convex.preflight(&needs, WITHIN, &now).await;
     let said = troubles(&findings);
     let expected = "health Unknown: task was not asked: tasks:create is a mutation, which may change something, and this look may not";

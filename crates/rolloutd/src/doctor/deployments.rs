@@ -84,6 +84,15 @@ async fn section(
         .collect();
     let looked = convex.preflight(needs, LOOK_MAX, &|| clock.now()).await;
     findings.extend(looked.into_iter().map(view));
+    // Said in the headers of any answer, so the look itself finds it.
+    let announced = convex.deprecation();
+    findings.extend(announced.map(|words| {
+        warn(
+            "version",
+            words,
+            "install a newer rolloutd before the deployment refuses this one; rollouts go on after the restart",
+        )
+    }));
     match dry_step {
         DryStep::No => {}
         DryStep::Refused(why) => findings.push(warn("dry step", why, "wait until it has ended")),
