@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use convex_emulator::{Fault, FaultKind, InjectedExecutions, RunState};
+use convex_emulator::{
+    DeclaredPresence, DeclaredVariable, Fault, FaultKind, InjectedExecutions, RunState,
+};
 use jiff::{SignedDuration, Timestamp};
 use rollout_convex::wire::{Request, Response};
 use rollout_convex::{
@@ -220,6 +222,19 @@ fn an_endpoint_is_judged_as_the_watch_would() {
         [&told, &missing, &failed].map(standing),
         [Standing::Well, Standing::Warn, Standing::Fail]
     );
+}
+
+/// Validators may have come after the value.
+#[tokio::test]
+async fn a_safe_value_that_the_app_would_not_take_again_is_found_by_the_dry_step() {
+    let (emulator, convex) = deployment("", &[("ENABLE_A", "false")]).await;
+    let values = vec!["on".to_owned(), "off".to_owned()];
+    let presence = DeclaredPresence::Optional;
+    let declared = vec![DeclaredVariable { name: "ENABLE_A".into(), values, presence }];
+    emulator.with(|deployment, _| deployment.declare(declared));
+    let finding = convex.dry_step(&needs(&[])).await;
+    assert_eq!(finding.standing, Standing::Fail, "{finding:?}");
+    assert!(finding.found.contains("ENABLE_A"), "{finding:?}");
 }
 
 #[tokio::test]
