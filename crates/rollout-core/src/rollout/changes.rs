@@ -73,9 +73,13 @@ impl Step {
     /// Says which flags have foreign values, and does about it what the plan says.
     pub(super) fn tell_drift(&mut self, reading: &JudgedReading) {
         let mut changes = BTreeMap::new();
-        let is_free = self.state.slot_use().is_none() && !self.state.is_held();
+        let drifts = self.state.drifts(reading);
+        // Whoever turned one flag off may have changed the others for the same reason: a person looks at all of them.
+        let is_free = self.state.slot_use().is_none()
+            && !self.state.is_held()
+            && drifts.iter().all(|drift| drift.kind != DriftKind::TurnedOff);
         let may_revert = is_free && self.state.reverts < REVERTS_MAX;
-        for drift in self.state.drifts(reading) {
+        for drift in drifts {
             let Drift { flag, expected, found, kind } = drift;
             let written = reading.writes.get(&flag).cloned();
             let (known, new) = (Some(expected.clone()), found.clone());

@@ -330,6 +330,22 @@ fn revert_turns_off_what_somebody_turned_on_before_its_turn() {
     assert!(!world.rollout.is_held());
 }
 
+/// Seed 456 of the simulator: one flag turned off and another one changed, found by one reading.
+#[test]
+fn nothing_is_set_back_beside_a_flag_that_was_turned_off() {
+    let mut parts = super::fixtures::parts();
+    parts.drift = DriftPolicy::Revert;
+    let mut world = World::new(Plan::try_new(parts).unwrap());
+    world.until("baking", |rollout| rollout.phases()[0].stage == Stage::Baking);
+    world.foreign_edit("RETRY", "false");
+    world.foreign_edit("WORKFLOW", "true");
+    world.pass(hours(1));
+    assert_eq!(world.count(|kind| matches!(kind, EventKind::RevertStarted { .. })), 0);
+    assert_eq!(world.value("WORKFLOW"), Some("true"), "a person looks at both");
+    assert!(held(&world, &HoldReason::Drift { flag: flag("WORKFLOW") }));
+    assert!(held(&world, &drift_hold()));
+}
+
 #[test]
 fn a_rollback_is_read_back_without_asking_any_source() {
     let mut world = watched(counts_calls);
