@@ -289,6 +289,8 @@ impl Sim {
                 }
             }
             Happening::Edits => world.foreign_edit(),
+            Happening::Meddles => world.meddle(),
+            Happening::Pushes => world.push_code(),
             Happening::Rival(deployment, name, value) => world.edit(&deployment, &name, value),
             Happening::Regrets(id) => {
                 let order = operator::regret(&mut world, id);
@@ -421,6 +423,15 @@ fn plan_trouble(world: &mut World) {
     often(trouble.revoked_keys, &mut |world| {
         Happening::Outage(Fate::BadKey, world.dice.any_span())
     });
+    let changes = [(trouble.meddles, Happening::Meddles), (trouble.pushes, Happening::Pushes)];
+    for (count, what) in changes {
+        for _ in 0..count {
+            // Most windows are open in the first hours.
+            let soon = secs.min(world.changes.pick(&[6, 24, 72]) * 3_600);
+            let at = begin + SignedDuration::from_millis(world.changes.number(0, soon * 1_000));
+            world.schedule(at, what.clone());
+        }
+    }
 }
 
 /// By then everything must be over, once faults have stopped.
