@@ -182,13 +182,22 @@ impl Rollout {
         }
     }
 
-    /// A person decides about this flag now.
+    /// A person decides about this flag now. It may have been written all the same, so the time of its last write is forgotten.
     pub(super) fn leave_revert(&mut self, flag: &FlagName) {
-        if let Some(revert) = &mut self.revert {
-            revert.changes.remove(flag);
-            if revert.changes.is_empty() {
-                self.revert = None;
-            }
+        let Some(revert) = &mut self.revert else { return };
+        if revert.changes.remove(flag).is_some() {
+            self.known.writes.remove(flag);
+        }
+        if revert.changes.is_empty() {
+            self.revert = None;
+        }
+    }
+
+    /// Nothing is set back any more; what was to be may have been written.
+    pub(super) fn drop_revert(&mut self) {
+        let changes = self.revert.take().map(|revert| revert.changes);
+        for flag in changes.into_iter().flatten().map(|(flag, _)| flag) {
+            self.known.writes.remove(&flag);
         }
     }
 
