@@ -338,8 +338,11 @@ impl View {
                 }
             }
             EventKind::Held { hold } => {
-                if let HoldReason::Drift { flag } = hold {
-                    self.reverting.remove(flag);
+                // It may have been written, and nobody heard of it.
+                if let HoldReason::Drift { flag } = hold
+                    && self.reverting.remove(flag).is_some()
+                {
+                    self.written.remove(flag);
                 }
                 self.holds.push(hold.clone());
             }
@@ -352,7 +355,9 @@ impl View {
             EventKind::BaselinePassed => self.minds = true,
             EventKind::Released { hold } => self.holds.retain(|held| held != hold),
             EventKind::RollbackStarted { phases, restore, incident, .. } => {
-                self.reverting.clear();
+                for flag in std::mem::take(&mut self.reverting).into_keys() {
+                    self.written.remove(&flag);
+                }
                 phases.iter().for_each(|phase| self.set(*phase, Stand::Rolling));
                 let incident_view = IncidentView { phases: phases.clone(), resolved: false };
                 self.incidents.insert(incident.get(), incident_view);
