@@ -288,21 +288,16 @@ impl Sim {
                     self.asleep_until = Some(until);
                 }
             }
-            Happening::Edits => world.foreign_edit(),
-            Happening::Meddles => world.meddle(),
-            Happening::Pushes => world.push_code(),
-            Happening::Rival(deployment, name, value) => world.edit(&deployment, &name, value),
+            what @ (Happening::Edits
+            | Happening::Meddles
+            | Happening::Pushes
+            | Happening::Rival(..)) => world.others_change(what),
             Happening::Regrets(id) => {
                 let order = operator::regret(&mut world, id);
                 drop(world);
                 self.orders(Some(order));
             }
-            Happening::Outage(fate, span) => {
-                let until = world.now + span;
-                let names: Vec<String> = world.deployments.keys().cloned().collect();
-                let name = world.dice.pick(&names);
-                world.outages.insert(name, (until, fate));
-            }
+            Happening::Outage(fate, span) => world.goes_away(fate, span),
             Happening::Heals => self.disk.heal(),
             Happening::TroubleEnds => {
                 world.trouble_over = true;

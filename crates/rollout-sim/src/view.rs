@@ -354,6 +354,22 @@ impl View {
             | EventKind::FlagsRestored { .. } => self.follow_changes(at, &event.kind),
             EventKind::BaselinePassed => self.minds = true,
             EventKind::Released { hold } => self.holds.retain(|held| held != hold),
+            EventKind::RollbackStarted { .. }
+            | EventKind::RollbackFinished
+            | EventKind::IncidentResolved { .. } => self.follow_rollback(at, &event.kind),
+            EventKind::SmokeStarted => self.smokes_started += 1,
+            EventKind::RolloutCompleted | EventKind::RolloutAborted => {
+                self.ended = Some(at);
+                self.reverting.clear();
+                self.holds.clear();
+            }
+            kind => self.follow_phase(at, &event.actor, kind),
+        }
+    }
+
+    #[expect(clippy::wildcard_enum_match_arm, reason = "`follow` sends only these kinds here")]
+    fn follow_rollback(&mut self, at: Timestamp, kind: &EventKind) {
+        match kind {
             EventKind::RollbackStarted { phases, restore, incident, .. } => {
                 for flag in std::mem::take(&mut self.reverting).into_keys() {
                     self.written.remove(&flag);
@@ -374,13 +390,7 @@ impl View {
                     found.resolved = true;
                 }
             }
-            EventKind::SmokeStarted => self.smokes_started += 1,
-            EventKind::RolloutCompleted | EventKind::RolloutAborted => {
-                self.ended = Some(at);
-                self.reverting.clear();
-                self.holds.clear();
-            }
-            kind => self.follow_phase(at, &event.actor, kind),
+            _ => {}
         }
     }
 

@@ -302,8 +302,26 @@ fn short(effect: &Effect) -> String {
 }
 
 impl World {
+    /// A deployment is away for this long.
+    pub(crate) fn goes_away(&mut self, fate: Fate, span: SignedDuration) {
+        let until = self.now + span;
+        let names: Vec<String> = self.deployments.keys().cloned().collect();
+        let name = self.dice.pick(&names);
+        self.outages.insert(name, (until, fate));
+    }
+
+    /// Somebody else changes something on a deployment.
+    pub(crate) fn others_change(&mut self, what: Happening) {
+        match what {
+            Happening::Meddles => self.meddle(),
+            Happening::Pushes => self.push_code(),
+            Happening::Rival(deployment, name, value) => self.edit(&deployment, &name, value),
+            _ => self.foreign_edit(),
+        }
+    }
+
     /// Somebody else sets a flag, or takes it away.
-    pub(crate) fn foreign_edit(&mut self) {
+    fn foreign_edit(&mut self) {
         let names: Vec<String> = self.deployments.keys().cloned().collect();
         let deployment = self.dice.pick(&names);
         let number = self.dice.number(0, 3);
@@ -314,7 +332,7 @@ impl World {
     }
 
     /// Somebody meddles with a flag of a live rollout, mostly of a phase that is on, and perhaps insists.
-    pub(crate) fn meddle(&mut self) {
+    fn meddle(&mut self) {
         let live = self.observer.views.values().filter(|view| view.ended.is_none());
         let live: Vec<RolloutId> = live.map(|view| view.id).collect();
         if live.is_empty() {
@@ -347,7 +365,7 @@ impl World {
     }
 
     /// Somebody pushes code.
-    pub(crate) fn push_code(&mut self) {
+    fn push_code(&mut self) {
         let names: Vec<String> = self.deployments.keys().cloned().collect();
         let name = self.changes.pick(&names);
         let now = self.now;
