@@ -78,7 +78,7 @@ fn rows<'a>(
     })
 }
 
-/// A flag that was written by somebody else and has its value all the same is told, and no write of ours is.
+/// A flag that was written by somebody else and has its value all the same is told, and no write of this rollout is.
 fn rewrites_are_told(moment: &Moment<'_>) -> Check {
     const NAME: &str = "changes (rewrites)";
     let view = moment.view;
@@ -106,7 +106,8 @@ fn rewrites_are_told(moment: &Moment<'_>) -> Check {
             if !read || !view.written.contains_key(flag) {
                 return fail(NAME, moment, "no reading shows it");
             }
-            let of = (view.plan.deployment.clone(), flag.to_string(), written.at);
+            // Another rollout is somebody else.
+            let of = (view.id, flag.to_string(), written.at);
             match moment.own_writes.contains(&of) {
                 false => Ok(()),
                 true => fail(NAME, moment, "it was a write of ours"),

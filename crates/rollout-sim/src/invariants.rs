@@ -34,8 +34,8 @@ pub(crate) struct Moment<'a> {
     pub(crate) after: &'a [Event],
     /// What the deployment truly answered to the reading that this event records.
     pub(crate) shown: &'a [Shown],
-    /// Writes of ours, by deployment, flag and time, of which the adapter was told.
-    pub(crate) own_writes: &'a BTreeSet<(String, String, Timestamp)>,
+    /// Writes of which the adapter was told, by rollout, flag and time.
+    pub(crate) own_writes: &'a BTreeSet<(RolloutId, String, Timestamp)>,
 }
 
 /// All checks of one event.

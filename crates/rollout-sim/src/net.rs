@@ -261,7 +261,7 @@ impl World {
     }
 
     fn answer(&mut self, flight: InFlight) {
-        let InFlight { deployment, request, fate, reply, response, shown, wrote } = flight;
+        let InFlight { deployment: _, request, fate, reply, response, shown, wrote } = flight;
         let (Some(reply), Some(response)) = (reply, response) else { return };
         let answer = match fate {
             Fate::LostAfter | Fate::LandsLate(_) => {
@@ -282,7 +282,9 @@ impl World {
         if let Some(shown) = shown {
             self.was_shown(&request, shown, status);
         }
-        self.observer.wrote(&deployment, wrote);
+        if let Some(by) = request_rollout(&request) {
+            self.observer.wrote(by, wrote);
+        }
     }
 
     fn fate_of(&mut self, deployment: &str) -> Fate {

@@ -30,8 +30,8 @@ pub(crate) struct Observer {
     shown: BTreeMap<String, Vec<Shown>>,
     /// Writes that were begun, by effect key.
     begun: BTreeMap<String, BTreeMap<FlagName, String>>,
-    /// Writes of ours, by deployment, flag and time, of which the adapter was told.
-    own_writes: BTreeSet<(String, String, Timestamp)>,
+    /// Writes of which the adapter was told, by rollout, flag and time.
+    own_writes: BTreeSet<(RolloutId, String, Timestamp)>,
     /// Flags as they truly are, and whether somebody else set them last.
     flags: BTreeMap<(String, String), (Option<String>, Hand)>,
     /// The store failed, and nothing is recorded until it is open again.
@@ -344,10 +344,9 @@ impl Observer {
         self.shown.entry(key.to_owned()).or_default().push(shown);
     }
 
-    /// The adapter was told that this was written.
-    pub(crate) fn wrote(&mut self, deployment: &str, wrote: BTreeMap<String, Timestamp>) {
-        let known = wrote.into_iter().map(|(name, at)| (deployment.to_owned(), name, at));
-        self.own_writes.extend(known);
+    /// The adapter was told that a rollout wrote this.
+    pub(crate) fn wrote(&mut self, by: RolloutId, wrote: BTreeMap<String, Timestamp>) {
+        self.own_writes.extend(wrote.into_iter().map(|(name, at)| (by, name, at)));
     }
 
     /// The smoke test's function is called.
