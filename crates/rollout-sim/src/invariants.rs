@@ -5,7 +5,7 @@
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "each check is about a few of many kinds")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use rollout_core::{
@@ -14,6 +14,7 @@ use rollout_core::{
     RolloutId, SmokeRepeat, Verdict, WritePurpose,
 };
 
+use crate::changes::change_checks;
 use crate::net::Shown;
 pub(crate) use crate::observer::Observer;
 use crate::run::End;
@@ -33,6 +34,8 @@ pub(crate) struct Moment<'a> {
     pub(crate) after: &'a [Event],
     /// What the deployment truly answered to the reading that this event records.
     pub(crate) shown: &'a [Shown],
+    /// Writes of which the adapter was told, by rollout, flag and time.
+    pub(crate) own_writes: &'a BTreeSet<(RolloutId, String, Timestamp)>,
 }
 
 /// All checks of one event.
@@ -45,10 +48,15 @@ pub(crate) fn event_checks(moment: &Moment<'_>) -> Check {
     invariant_4_a_rollback_ends_when_it_was_read_back(moment)?;
     invariant_7_failures_are_no_breach_and_silence_is_no_pass(moment)?;
     invariant_7_readings_are_what_was_answered(moment)?;
-    promise_5_the_log_tells_the_gaps(moment)
+    promise_5_the_log_tells_the_gaps(moment)?;
+    change_checks(moment)
 }
 
-fn fail<T>(invariant: &str, moment: &Moment<'_>, why: impl Into<String>) -> Result<T, String> {
+pub(crate) fn fail<T>(
+    invariant: &str,
+    moment: &Moment<'_>,
+    why: impl Into<String>,
+) -> Result<T, String> {
     let (id, seq) = (moment.view.id, moment.view.seq() + 1);
     let why: String = why.into();
     Err(format!("{invariant}: {id} at seq {seq}: {why} ({:?})", moment.event.kind))
@@ -216,7 +224,7 @@ fn invariant_3_a_phase_completes_by_the_plan(moment: &Moment<'_>) -> Check {
         MissedPolicy::Extend | MissedPolicy::Backfill => bake.unobserved,
         MissedPolicy::Hold | MissedPolicy::Fail => SignedDuration::ZERO,
     };
-    if bake.covered < bake.started + planned.bake + grown {
+    if bake.covered < bake.counts_from + planned.bake + grown {
         return fail(NAME, moment, format!("the window was watched up to {} only", bake.covered));
     }
     if seen < view.plan.coverage_min {
@@ -247,7 +255,7 @@ fn invariant_3_a_missed_checkpoint_fails(moment: &Moment<'_>) -> Check {
             let Some((_, bake)) = view.baking() else {
                 return fail(NAME, moment, "no window is running");
             };
-            let open = !bake.verdicts.contains_key(offset) && *due == bake.started + *offset;
+            let open = !bake.verdicts.contains_key(offset) && *due == bake.counts_from + *offset;
             match fails && open && moment.event.at >= *due + view.plan.grace {
                 true => Ok(()),
                 false => fail(NAME, moment, "it was not missed"),
@@ -418,11 +426,17 @@ fn invariant_7_readings_are_what_was_answered(moment: &Moment<'_>) -> Check {
     const NAME: &str = "invariant 7 (readings are answers)";
     let EventKind::ReadingTaken { reading, .. } = &moment.event.kind else { return Ok(()) };
     if let Ok(flags) = &reading.flags {
-        let same = |shown: &Shown| match shown {
-            Shown::Variables(found) => {
-                flags.iter().all(|(flag, value)| found.get(flag.as_str()) == value.as_ref())
+        let listed = moment.shown.iter().any(|shown| matches!(shown, Shown::Variables(_)));
+        let value = |shown: &Shown, flag: &FlagName| match shown {
+            Shown::Variables(found) => Some(found.get(flag.as_str()).cloned()),
+            // Where the list was never answered, the adapter asks the system query for the values as well.
+            Shown::Rows(rows) if !listed => {
+                Some(rows.get(flag.as_str()).map(|(value, _)| value.clone()))
             }
-            Shown::Health(_) => false,
+            Shown::Rows(_) | Shown::Health(_) | Shown::Push(_) => None,
+        };
+        let same = |shown: &Shown| {
+            flags.iter().all(|(flag, found)| value(shown, flag).as_ref() == Some(found))
         };
         if !moment.shown.iter().any(same) {
             return fail(NAME, moment, format!("flags nobody answered with: {:?}", moment.shown));
@@ -436,7 +450,7 @@ fn invariant_7_readings_are_what_was_answered(moment: &Moment<'_>) -> Check {
                 let found = fields.get(&judged.criterion).and_then(|found| as_number(found, unit));
                 found.is_some_and(|found| found == value || found.is_nan() && value.is_nan())
             }
-            Shown::Variables(_) => false,
+            Shown::Variables(_) | Shown::Rows(_) | Shown::Push(_) => false,
         };
         if !moment.shown.iter().any(same) {
             return fail(NAME, moment, format!("{} was never {value}", judged.criterion));
@@ -582,7 +596,7 @@ fn promise_5_the_log_tells_the_gaps(moment: &Moment<'_>) -> Check {
 }
 
 /// The last reading among these events.
-fn reading_of(events: &[Event]) -> Option<(Purpose, &JudgedReading)> {
+pub(crate) fn reading_of(events: &[Event]) -> Option<(Purpose, &JudgedReading)> {
     events.iter().rev().find_map(|event| match &event.kind {
         EventKind::ReadingTaken { purpose, reading } => Some((*purpose, &**reading)),
         _ => None,

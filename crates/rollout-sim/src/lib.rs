@@ -10,6 +10,7 @@
 //! What is real: core, engine, driver, adapter encoding, emulator core. What is simulated: time, network, disk, people. What it
 //! cannot find: mistakes of sled, of sockets, of threads; those have tests of their own with the real binaries.
 
+mod changes;
 mod cli;
 mod clock;
 mod dice;

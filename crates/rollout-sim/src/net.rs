@@ -66,6 +66,8 @@ pub(crate) struct InFlight {
     response: Option<Response>,
     /// What it showed, once it landed.
     shown: Option<Shown>,
+    /// What it wrote, once it landed, with the times.
+    wrote: BTreeMap<String, Timestamp>,
 }
 
 /// What an answer truly says, taken from the deployment and not from the bytes.
@@ -73,6 +75,10 @@ pub(crate) struct InFlight {
 pub(crate) enum Shown {
     /// All variables.
     Variables(BTreeMap<String, String>),
+    /// All variables, each with the time of its last write.
+    Rows(BTreeMap<String, (String, Timestamp)>),
+    /// The last push of code.
+    Push(Timestamp),
     /// The fields of the health function.
     Health(BTreeMap<String, convex_emulator::value::Value>),
 }
@@ -168,7 +174,8 @@ impl World {
         }
         let deployment = deployment.to_owned();
         let (reply, response, shown) = (Some(reply), None, None);
-        let request = InFlight { deployment, request, fate, reply, response, shown };
+        let wrote = BTreeMap::new();
+        let request = InFlight { deployment, request, fate, reply, response, shown, wrote };
         self.requests.insert(number, request);
         answer
     }
@@ -180,6 +187,8 @@ impl World {
         self.before_landing(&flight.deployment, &flight.request);
         let Some(deployment) = self.deployments.get_mut(&flight.deployment) else { return false };
         let before = deployment.env().to_map();
+        let writes = flight.request.path.contains("update_environment_variables");
+        let rows_before = if writes { rows_of(deployment) } else { BTreeMap::new() };
         let at = asked_about(&flight.request).map_or(now, |to| to.min(now));
         let answered = delivery::finish(deployment, now, &flight.request);
         let after = deployment.env().to_map();
@@ -188,12 +197,20 @@ impl World {
         flight.shown = match flight.request.path.as_str() {
             _ if !answers(&answered) => None,
             path if path.contains("list_environment") => Some(Shown::Variables(after.clone())),
-            "/api/query" if calls(&flight.request, "queryEnvironmentVariables") => {
-                Some(Shown::Variables(after.clone()))
+            _ if calls(&flight.request, "queryEnvironmentVariables") => {
+                Some(Shown::Rows(rows_of(deployment)))
+            }
+            _ if calls(&flight.request, "lastPushEvent") => {
+                Some(Shown::Push(moment_of(deployment.last_push().creation_time)))
             }
             "/api/function" if calls(&flight.request, HEALTH) => Some(health()),
             _ => None,
         };
+        if writes {
+            let mut rows = rows_of(deployment);
+            rows.retain(|name, row| rows_before.get(name) != Some(row));
+            flight.wrote = rows.into_iter().map(|(name, (_, at))| (name, at)).collect();
+        }
         self.note(|| format!("{} landed, answered {}", flight.request.path, answered.status));
         self.digest.add(&answered.body);
         self.digest.add(flight.request.path.as_bytes());
@@ -244,7 +261,7 @@ impl World {
     }
 
     fn answer(&mut self, flight: InFlight) {
-        let InFlight { deployment: _, request, fate, reply, response, shown } = flight;
+        let InFlight { deployment: _, request, fate, reply, response, shown, wrote } = flight;
         let (Some(reply), Some(response)) = (reply, response) else { return };
         let answer = match fate {
             Fate::LostAfter | Fate::LandsLate(_) => {
@@ -259,11 +276,14 @@ impl World {
         };
         let understood = matches!(fate, Fate::Answered | Fate::AnsweredLate(_)) && answer.is_ok();
         let status = answer.as_ref().map_or(0, |answer| answer.status);
-        if reply.send(answer).is_ok()
-            && understood
-            && let Some(shown) = shown
-        {
+        if reply.send(answer).is_err() || !understood {
+            return;
+        }
+        if let Some(shown) = shown {
             self.was_shown(&request, shown, status);
+        }
+        if let Some(by) = request_rollout(&request) {
+            self.observer.wrote(by, wrote);
         }
     }
 
@@ -345,6 +365,19 @@ fn asked_about(request: &convex_emulator::wire::Request) -> Option<Timestamp> {
     }
     let body: serde_json::Value = serde_json::from_slice(&request.body).ok()?;
     Timestamp::from_millisecond(body.get("args")?.get("to")?.as_i64()?).ok()
+}
+
+/// All variables of a deployment with the times of their last writes.
+fn rows_of(deployment: &convex_emulator::Deployment) -> BTreeMap<String, (String, Timestamp)> {
+    let rows = deployment.env().rows().map(|(name, row)| {
+        (name.to_owned(), (row.value.clone(), moment_of(row.stamp.creation_time)))
+    });
+    rows.collect()
+}
+
+/// A time of the deployment's, to the microsecond.
+fn moment_of(ms: f64) -> Timestamp {
+    Timestamp::from_microsecond((ms * 1_000.0).round() as i64).unwrap_or(Timestamp::MAX)
 }
 
 /// True when the deployment answered with a value, and not with what a function threw.

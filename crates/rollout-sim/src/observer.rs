@@ -10,6 +10,7 @@ use rollout_core::{
 use rollout_engine::store::record::decode_event;
 use rollout_engine::store::{Append, Entry as StoredEntry};
 
+use crate::changes::no_revert_while_held;
 use crate::invariants::{
     Check, Moment, event_checks, invariant_1_writes_follow_the_journal,
     invariant_4_a_rollback_goes_on, invariant_8_watching_never_stops,
@@ -29,6 +30,8 @@ pub(crate) struct Observer {
     shown: BTreeMap<String, Vec<Shown>>,
     /// Writes that were begun, by effect key.
     begun: BTreeMap<String, BTreeMap<FlagName, String>>,
+    /// Writes of which the adapter was told, by rollout, flag and time.
+    own_writes: BTreeSet<(RolloutId, String, Timestamp)>,
     /// Flags as they truly are, and whether somebody else set them last.
     flags: BTreeMap<(String, String), (Option<String>, Hand)>,
     /// The store failed, and nothing is recorded until it is open again.
@@ -70,6 +73,7 @@ impl Observer {
             uptime: SignedDuration::ZERO,
             shown: BTreeMap::new(),
             begun: BTreeMap::new(),
+            own_writes: BTreeSet::new(),
             flags: flags.collect(),
             dark: false,
             light_since: Timestamp::MIN,
@@ -248,7 +252,8 @@ impl Observer {
         let Some(view) = self.views.get(&id).or(fresh.as_ref()) else { return Ok(()) };
         let key = view.asked.map(|(seq, _)| format!("{id}-s{seq}")).unwrap_or_default();
         let shown = self.shown.get(&key).map(Vec::as_slice).unwrap_or_default();
-        let moment = Moment { view, others: &self.views, event, before, after, shown };
+        let own_writes = &self.own_writes;
+        let moment = Moment { view, others: &self.views, event, before, after, shown, own_writes };
         let check = event_checks(&moment);
         let entry = self.views.entry(id);
         let view = match fresh {
@@ -294,6 +299,8 @@ impl Observer {
             Effect::SetFlags { changes, purpose } => {
                 let view = self.views.get(&id);
                 let check = invariant_1_writes_follow_the_journal(view, seq, changes, *purpose);
+                let anew = !self.begun.contains_key(&key);
+                let check = check.and_then(|()| no_revert_while_held(view, *purpose, anew));
                 self.require(check);
                 if *purpose == WritePurpose::RestoreSafe || self.failure.is_none() {
                     self.begun.insert(key, changes.clone());
@@ -335,6 +342,11 @@ impl Observer {
             self.dark_breaches.entry(id).or_insert(self.uptime);
         }
         self.shown.entry(key.to_owned()).or_default().push(shown);
+    }
+
+    /// The adapter was told that a rollout wrote this.
+    pub(crate) fn wrote(&mut self, by: RolloutId, wrote: BTreeMap<String, Timestamp>) {
+        self.own_writes.extend(wrote.into_iter().map(|(name, at)| (by, name, at)));
     }
 
     /// The smoke test's function is called.
@@ -421,7 +433,8 @@ impl Observer {
         let exposed = view.exposed().and_then(|phase| view.plan.phase(phase));
         exposed.is_some_and(|phase| {
             phase.flags.iter().any(|(flag, change)| {
-                self.flag(&view.plan.deployment, flag.as_str()).0 == Some(change.on.as_str())
+                let found = self.flag(&view.plan.deployment, flag.as_str()).0;
+                found == Some(view.on_value(flag, change))
             })
         })
     }

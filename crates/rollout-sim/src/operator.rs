@@ -7,8 +7,8 @@
 use std::collections::BTreeMap;
 
 use rollout_core::{
-    Command, HoldReason, IncidentNumber, Order, PhaseNumber, Proof, RollbackScope, Rollout,
-    RolloutId, Stage,
+    Command, HoldReason, IncidentNumber, Order, PhaseNumber, ProbeState, Proof, Purpose,
+    RollbackScope, Rollout, RolloutId, Stage,
 };
 use rollout_engine::{Created, EngineError, Handle, NewRollout};
 
@@ -153,12 +153,17 @@ fn set_back(world: &mut World, rollout: &Rollout) {
     let held = |reason: &HoldReason| rollout.holds().iter().any(|hold| hold.reason == *reason);
     let baseline =
         rollout.holds().iter().any(|hold| matches!(hold.reason, HoldReason::Baseline { .. }));
+    // An adopted value may not be what the app itself understands.
+    let denied = rollout.watch().last.as_ref().is_some_and(|(_, purpose, reading)| {
+        let mut answers = reading.probes.iter();
+        *purpose == Purpose::Final && answers.any(|answer| answer.state == ProbeState::NotMet)
+    });
     let plan = rollout.plan();
     for (number, phase) in plan.numbered() {
         let stage = rollout.phases()[number.index()].stage;
         for (flag, change) in &phase.flags {
             let drifted = held(&HoldReason::Drift { flag: flag.clone() });
-            if !drifted && !baseline {
+            if !drifted && !baseline && !denied {
                 continue;
             }
             let on = matches!(stage, Stage::Baking | Stage::Concluding | Stage::Completed);

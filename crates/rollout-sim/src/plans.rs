@@ -6,7 +6,8 @@ use jiff::SignedDuration;
 use rollout_core::{
     Bound, Cadence, CadenceStep, ChangeWindow, ChecklistItem, Comparison, Coverage, Criterion,
     DriftPolicy, Expectation, FlagChange, FlagName, FunctionCall, Limit, MissedPolicy, Phase, Plan,
-    PlanParts, Precondition, Probe, ProbeKind, Proof, Risk, Scalar, SmokeRepeat, SmokeTest, Unit,
+    PlanParts, Precondition, Probe, ProbeKind, Proof, PushPolicy, Risk, Scalar, SmokeRepeat,
+    SmokeTest, Unit,
 };
 
 use crate::dice::Dice;
@@ -35,8 +36,15 @@ pub(crate) enum Flavour {
     Steady,
 }
 
-/// Draws a plan. `first_flag` numbers its flags, so that two plans share some or none.
-pub(crate) fn draw(dice: &mut Dice, deployment: &str, first_flag: usize, flavour: Flavour) -> Plan {
+/// Draws a plan, and from `changes` what it does about what others change. `first_flag` numbers its flags, so that two plans
+/// share some or none.
+pub(crate) fn draw(
+    dice: &mut Dice,
+    changes: &mut Dice,
+    deployment: &str,
+    first_flag: usize,
+    flavour: Flavour,
+) -> Plan {
     let cadence = draw_cadence(dice);
     let idle = cadence.idle();
     let count = dice.pick(&[1, 1, 1, 2, 2, 3, 4]);
@@ -57,8 +65,8 @@ pub(crate) fn draw(dice: &mut Dice, deployment: &str, first_flag: usize, flavour
         coverage_min: draw_coverage(dice, flavour),
         grace: SignedDuration::from_mins(dice.pick(&[0, 5, 15, 60])),
         missed,
-        drift: draw_drift(dice, flavour),
-        code_push: rollout_core::PushPolicy::Hold,
+        drift: draw_drift(dice, changes, flavour),
+        code_push: changes.pick(&[PushPolicy::Hold, PushPolicy::Extend, PushPolicy::Rebaseline]),
         checklist: if dice.chance(20) && flavour == Flavour::Any {
             vec![person("runbook")]
         } else {
@@ -70,11 +78,12 @@ pub(crate) fn draw(dice: &mut Dice, deployment: &str, first_flag: usize, flavour
     Plan::try_new(parts).expect("the simulator draws plans without contradictions")
 }
 
-/// Foreign values hold, or are set back. (The observer does not follow adopted ones.)
-fn draw_drift(dice: &mut Dice, flavour: Flavour) -> DriftPolicy {
+/// Foreign values hold, are set back, or are taken for right.
+fn draw_drift(dice: &mut Dice, changes: &mut Dice, flavour: Flavour) -> DriftPolicy {
     match flavour {
         Flavour::Steady => DriftPolicy::Hold,
         Flavour::Any if dice.chance(30) => DriftPolicy::Revert,
+        Flavour::Any if changes.chance(40) => DriftPolicy::Adopt,
         Flavour::Any => DriftPolicy::Hold,
     }
 }

@@ -288,19 +288,16 @@ impl Sim {
                     self.asleep_until = Some(until);
                 }
             }
-            Happening::Edits => world.foreign_edit(),
-            Happening::Rival(deployment, name, value) => world.edit(&deployment, &name, value),
+            what @ (Happening::Edits
+            | Happening::Meddles
+            | Happening::Pushes
+            | Happening::Rival(..)) => world.others_change(what),
             Happening::Regrets(id) => {
                 let order = operator::regret(&mut world, id);
                 drop(world);
                 self.orders(Some(order));
             }
-            Happening::Outage(fate, span) => {
-                let until = world.now + span;
-                let names: Vec<String> = world.deployments.keys().cloned().collect();
-                let name = world.dice.pick(&names);
-                world.outages.insert(name, (until, fate));
-            }
+            Happening::Outage(fate, span) => world.goes_away(fate, span),
             Happening::Heals => self.disk.heal(),
             Happening::TroubleEnds => {
                 world.trouble_over = true;
@@ -421,6 +418,15 @@ fn plan_trouble(world: &mut World) {
     often(trouble.revoked_keys, &mut |world| {
         Happening::Outage(Fate::BadKey, world.dice.any_span())
     });
+    let changes = [(trouble.meddles, Happening::Meddles), (trouble.pushes, Happening::Pushes)];
+    for (count, what) in changes {
+        for _ in 0..count {
+            // Most windows are open in the first hours.
+            let soon = secs.min(world.changes.pick(&[6, 24, 72]) * 3_600);
+            let at = begin + SignedDuration::from_millis(world.changes.number(0, soon * 1_000));
+            world.schedule(at, what.clone());
+        }
+    }
 }
 
 /// By then everything must be over, once faults have stopped.

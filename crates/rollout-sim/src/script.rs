@@ -75,6 +75,10 @@ pub(crate) struct Trouble {
     pub(crate) foreign_edits: i64,
     /// Of all writes: somebody else puts a flag back a moment later.
     pub(crate) rivals: u32,
+    /// Somebody meddles with a flag of a rollout that is live, perhaps again and again.
+    pub(crate) meddles: i64,
+    /// Somebody pushes code.
+    pub(crate) pushes: i64,
     /// Orders at random.
     pub(crate) orders: i64,
     /// Of all enablings that land late: somebody orders them back before.
@@ -90,11 +94,13 @@ impl Script {
         let kind = if dice.chance(12) { Kind::Twins } else { Kind::Trouble };
         let flavour = if kind == Kind::Twins { Flavour::Steady } else { Flavour::Any };
         let names: &[&str] = if dice.chance(25) { &["alpha", "beta"] } else { &["alpha"] };
+        // Dice of their own: what the others draw is what it was before these were drawn.
+        let mut changes = Dice::new(seed, 4);
         let trouble = match kind {
-            Kind::Trouble => draw_trouble(&mut dice),
+            Kind::Trouble => draw_changes(&mut changes, draw_trouble(&mut dice)),
             Kind::Twins => Trouble { dead_commits: 6, dead_writes: 20, ..Trouble::default() },
         };
-        let starts = draw_starts(&mut dice, names, flavour);
+        let starts = draw_starts(&mut dice, &mut changes, names, flavour);
         let deployments = names.iter().map(|name| draw_site(&mut dice, name, kind)).collect();
         let trouble_lasts = dice.minutes(60, 3 * 24 * 60);
         Self { seed, kind, deployments, starts, trouble, trouble_lasts }
@@ -139,11 +145,21 @@ fn draw_trouble(dice: &mut Dice) -> Trouble {
         orders,
         regrets: dice.pick(&[0, 80]),
         busy: dice.pick(&[0, 0, 10, 40]),
+        meddles: 0,
+        pushes: 0,
     }
+}
+
+/// What others change on the deployments.
+fn draw_changes(changes: &mut Dice, trouble: Trouble) -> Trouble {
+    let mut count = |percent: u32| if changes.chance(percent) { changes.number(1, 4) } else { 0 };
+    let (meddles, pushes) = (count(25), count(25));
+    Trouble { meddles, pushes, ..trouble }
 }
 
 fn draw_starts(
     dice: &mut Dice,
+    changes: &mut Dice,
     names: &[&str],
     flavour: Flavour,
 ) -> Vec<(SignedDuration, NewRollout)> {
@@ -163,7 +179,7 @@ fn draw_starts(
         starts.push((
             at,
             NewRollout {
-                plan: plans::draw(dice, deployment, first_flag, flavour),
+                plan: plans::draw(dice, changes, deployment, first_flag, flavour),
                 digest: [u8::try_from(number).unwrap_or(0); 32],
                 url: url_of(deployment),
                 start_at: later.map(|later| beginning() + at + later),

@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use rollout_core::{
-    Actor, Comparison, Criterion, Event, EventKind, FlagName, HoldReason, JudgedReading, Limit,
-    Measured, PhaseNumber, Plan, ProbeState, Purpose, RolloutId, Seq, Unit, Verdict,
+    Actor, Comparison, Criterion, Event, EventKind, FlagChange, FlagName, HoldReason,
+    JudgedReading, Limit, Measured, PhaseNumber, Plan, ProbeState, Purpose, PushPolicy, RolloutId,
+    Seq, Unit, Verdict,
 };
 
 use crate::plans;
@@ -31,6 +32,16 @@ pub(crate) struct View {
     pub(crate) reverting: BTreeMap<FlagName, String>,
     /// Flags whose foreign values were ever replaced.
     pub(crate) reverted: BTreeSet<FlagName>,
+    /// How often that was begun.
+    pub(crate) reverts: u32,
+    /// Foreign values that count as on.
+    pub(crate) adopted: BTreeMap<FlagName, String>,
+    /// When each flag was written last, as readings told since this rollout last wrote it.
+    pub(crate) written: BTreeMap<FlagName, Timestamp>,
+    /// When code was pushed last, as readings told.
+    pub(crate) pushed: Option<Timestamp>,
+    /// The flags were off and the baseline is passed: from here on they are this rollout's business.
+    pub(crate) minds: bool,
     pub(crate) incidents: BTreeMap<u32, IncidentView>,
     pub(crate) ended: Option<Timestamp>,
     pub(crate) begun: bool,
@@ -75,6 +86,8 @@ pub(crate) enum Stand {
 #[derive(Clone, Debug)]
 pub(crate) struct BakeView {
     pub(crate) started: Timestamp,
+    /// From here on what is seen counts: its start, or the last push of code under `extend`.
+    pub(crate) counts_from: Timestamp,
     /// Up to here it was either seen or told as a gap.
     pub(crate) covered: Timestamp,
     pub(crate) observed: SignedDuration,
@@ -100,6 +113,17 @@ pub(crate) struct Rolling {
 pub(crate) struct IncidentView {
     pub(crate) phases: Vec<PhaseNumber>,
     pub(crate) resolved: bool,
+}
+
+/// What a flag should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted<'a> {
+    /// This value.
+    On(&'a str),
+    /// This value, or none.
+    Off(&'a str),
+    /// Nobody can say: it is being written, or nobody minds.
+    Any,
 }
 
 /// What a reading says, in the order from best to worst.
@@ -128,6 +152,11 @@ impl View {
             rolling: None,
             reverting: BTreeMap::new(),
             reverted: BTreeSet::new(),
+            reverts: 0,
+            adopted: BTreeMap::new(),
+            written: BTreeMap::new(),
+            pushed: None,
+            minds: false,
             incidents: BTreeMap::new(),
             ended: None,
             begun: false,
@@ -191,7 +220,51 @@ impl View {
         let (Ok(found), Some(planned)) = (&reading.flags, self.plan.phase(phase)) else {
             return false;
         };
-        planned.flags.iter().all(|(flag, change)| found.get(flag) == Some(&Some(change.on.clone())))
+        planned.flags.iter().all(|(flag, change)| {
+            found.get(flag).and_then(Option::as_deref) == Some(self.on_value(flag, change))
+        })
+    }
+
+    /// The value of a flag that counts as on.
+    pub(crate) fn on_value<'a>(&'a self, flag: &FlagName, change: &'a FlagChange) -> &'a str {
+        self.adopted.get(flag).map_or(change.on.as_str(), String::as_str)
+    }
+
+    /// What a flag of this plan should be.
+    pub(crate) fn wanted(&self, flag: &FlagName) -> Wanted<'_> {
+        let mut phases = self.plan.phases.iter().zip(&self.phases);
+        let owner = phases.find_map(|(planned, now)| Some((planned.flags.get(flag)?, now.stand)));
+        let Some((change, stand)) = owner else { return Wanted::Any };
+        if !self.minds || self.ended.is_some() || self.reverting.contains_key(flag) {
+            return Wanted::Any;
+        }
+        match stand {
+            Stand::Off | Stand::Skipped | Stand::RolledBack => Wanted::Off(&change.safe),
+            Stand::Baking | Stand::Concluding | Stand::Completed => {
+                Wanted::On(self.on_value(flag, change))
+            }
+            Stand::Enabling | Stand::Verifying | Stand::Rolling => Wanted::Any,
+        }
+    }
+
+    /// The flags of phases that are on.
+    pub(crate) fn flags_on(&self) -> Vec<FlagName> {
+        let flags = self.plan.flags().into_iter();
+        flags.filter(|flag| matches!(self.wanted(flag), Wanted::On(_))).collect()
+    }
+
+    /// The value that turns a flag of this plan off.
+    pub(crate) fn safe_value(&self, flag: &FlagName) -> Option<&str> {
+        let mut phases = self.plan.phases.iter();
+        phases.find_map(|phase| phase.flags.get(flag)).map(|change| change.safe.as_str())
+    }
+
+    /// This rollout wrote these flags: what was known of them is over.
+    fn wrote(&mut self, flags: impl Iterator<Item = FlagName>) {
+        for flag in flags {
+            self.adopted.remove(&flag);
+            self.written.remove(&flag);
+        }
     }
 
     /// True when a phase with this flag was rolled back.
@@ -268,19 +341,42 @@ impl View {
                 }
             }
             EventKind::Held { hold } => {
-                if let HoldReason::Drift { flag } = hold {
-                    self.reverting.remove(flag);
+                // It may have been written, and nobody heard of it.
+                if let HoldReason::Drift { flag } = hold
+                    && self.reverting.remove(flag).is_some()
+                {
+                    self.written.remove(flag);
                 }
                 self.holds.push(hold.clone());
             }
-            EventKind::RevertStarted { changes } => {
-                self.reverted.extend(changes.keys().cloned());
-                self.reverting = changes.clone();
-            }
-            EventKind::DriftReverted { .. } => self.reverting.clear(),
+            EventKind::RevertStarted { .. }
+            | EventKind::DriftReverted { .. }
+            | EventKind::DriftAdopted { .. }
+            | EventKind::FlagRewritten { .. }
+            | EventKind::CodePushed { .. }
+            | EventKind::FlagsRestored { .. } => self.follow_changes(at, &event.kind),
+            EventKind::BaselinePassed => self.minds = true,
             EventKind::Released { hold } => self.holds.retain(|held| held != hold),
-            EventKind::RollbackStarted { phases, restore, incident, .. } => {
+            EventKind::RollbackStarted { .. }
+            | EventKind::RollbackFinished
+            | EventKind::IncidentResolved { .. } => self.follow_rollback(at, &event.kind),
+            EventKind::SmokeStarted => self.smokes_started += 1,
+            EventKind::RolloutCompleted | EventKind::RolloutAborted => {
+                self.ended = Some(at);
                 self.reverting.clear();
+                self.holds.clear();
+            }
+            kind => self.follow_phase(at, &event.actor, kind),
+        }
+    }
+
+    #[expect(clippy::wildcard_enum_match_arm, reason = "`follow` sends only these kinds here")]
+    fn follow_rollback(&mut self, at: Timestamp, kind: &EventKind) {
+        match kind {
+            EventKind::RollbackStarted { phases, restore, incident, .. } => {
+                for flag in std::mem::take(&mut self.reverting).into_keys() {
+                    self.written.remove(&flag);
+                }
                 phases.iter().for_each(|phase| self.set(*phase, Stand::Rolling));
                 let incident_view = IncidentView { phases: phases.clone(), resolved: false };
                 self.incidents.insert(incident.get(), incident_view);
@@ -297,12 +393,7 @@ impl View {
                     found.resolved = true;
                 }
             }
-            EventKind::SmokeStarted => self.smokes_started += 1,
-            EventKind::RolloutCompleted | EventKind::RolloutAborted => {
-                self.ended = Some(at);
-                self.holds.clear();
-            }
-            kind => self.follow_phase(at, &event.actor, kind),
+            _ => {}
         }
     }
 
@@ -319,7 +410,15 @@ impl View {
                 self.touched.insert(*phase);
                 self.set(*phase, Stand::Enabling);
             }
-            EventKind::FlagsSet { phase, .. } => self.set(*phase, Stand::Verifying),
+            EventKind::FlagsSet { phase, .. } => {
+                let flags = self.plan.phase(*phase).map(|phase| phase.flags.clone());
+                self.wrote(flags.unwrap_or_default().into_keys());
+                self.set(*phase, Stand::Verifying);
+            }
+            EventKind::WindowRestarted { phase } => {
+                self.set(*phase, Stand::Verifying);
+                self.phases[phase.index()].bake = None;
+            }
             EventKind::BakeStarted { phase } => {
                 self.set(*phase, Stand::Baking);
                 self.phases[phase.index()].bake = Some(BakeView::from(at));
@@ -334,7 +433,50 @@ impl View {
         }
     }
 
+    /// What others changed, and what became of it.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "`follow` sends only these kinds here")]
+    fn follow_changes(&mut self, at: Timestamp, kind: &EventKind) {
+        match kind {
+            EventKind::RevertStarted { changes } => {
+                self.reverted.extend(changes.keys().cloned());
+                self.reverting = changes.clone();
+                self.reverts += 1;
+            }
+            EventKind::DriftReverted { .. } => {
+                let changes = std::mem::take(&mut self.reverting);
+                self.wrote(changes.into_keys());
+            }
+            EventKind::FlagsRestored { .. } => {
+                let restore = self.rolling.as_ref().map(|rolling| rolling.restore.clone());
+                self.wrote(restore.unwrap_or_default().into_keys());
+            }
+            EventKind::DriftAdopted { flag, value } => {
+                self.adopted.insert(flag.clone(), value.clone());
+            }
+            EventKind::FlagRewritten { flag, .. } => {
+                let mine = self.baking().and_then(|(number, _)| self.plan.phase(number));
+                let mine = mine.is_some_and(|phase| phase.flags.contains_key(flag));
+                if let Some(bake) = self.baking_mut().filter(|_| mine) {
+                    bake.seen_off = true;
+                }
+            }
+            EventKind::CodePushed { phase, .. } if self.plan.code_push == PushPolicy::Extend => {
+                if let Some(bake) = &mut self.phases[phase.index()].bake {
+                    bake.counts_from = at;
+                    bake.covered = bake.covered.max(at);
+                    bake.observed = SignedDuration::ZERO;
+                    bake.unobserved = SignedDuration::ZERO;
+                    bake.verdicts.clear();
+                }
+            }
+            _ => {}
+        }
+    }
+
     fn read(&mut self, at: Timestamp, purpose: Purpose, reading: &JudgedReading) {
+        let told = reading.writes.iter().map(|(flag, written)| (flag.clone(), written.at));
+        self.written.extend(told);
+        self.pushed = reading.push.or(self.pushed);
         let says = self.says(reading);
         if says <= Says::Warns && self.rolling.is_none() {
             self.well_since_rollback = true;
@@ -376,6 +518,7 @@ impl BakeView {
     fn from(at: Timestamp) -> Self {
         Self {
             started: at,
+            counts_from: at,
             covered: at,
             observed: SignedDuration::ZERO,
             unobserved: SignedDuration::ZERO,

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use convex_emulator::{Deployment, DeploymentSettings, EnvChange};
 use jiff::{SignedDuration, Timestamp};
-use rollout_core::{Effect, PendingEffect, RolloutId};
+use rollout_core::{Effect, FlagChange, FlagName, PendingEffect, RolloutId};
 use rollout_engine::store::memory::Broken;
 
 use crate::dice::Dice;
@@ -51,6 +51,10 @@ pub(crate) enum Happening {
     Sleeps(SignedDuration),
     /// Somebody else sets a flag.
     Edits,
+    /// Somebody meddles with a flag of a live rollout.
+    Meddles,
+    /// Somebody pushes code.
+    Pushes,
     /// Somebody else sets this flag of this deployment to this value.
     Rival(String, String, Option<String>),
     /// A person wants back what was just ordered.
@@ -94,6 +98,8 @@ pub(crate) struct World {
     pub(crate) outages: BTreeMap<String, (Timestamp, Fate)>,
     pub(crate) net: Dice,
     pub(crate) dice: Dice,
+    /// What others change has dice of its own, so that the rest of a seed stays what it was.
+    pub(crate) changes: Dice,
     pub(crate) trouble_over: bool,
     pub(crate) observer: Observer,
     pub(crate) digest: Digest,
@@ -138,6 +144,7 @@ impl World {
             outages: BTreeMap::new(),
             net: Dice::new(script.seed, 2),
             dice: Dice::new(script.seed, 3),
+            changes: Dice::new(script.seed, 5),
             trouble_over: false,
             observer: Observer::new(&script),
             digest: Digest::default(),
@@ -295,8 +302,26 @@ fn short(effect: &Effect) -> String {
 }
 
 impl World {
+    /// A deployment is away for this long.
+    pub(crate) fn goes_away(&mut self, fate: Fate, span: SignedDuration) {
+        let until = self.now + span;
+        let names: Vec<String> = self.deployments.keys().cloned().collect();
+        let name = self.dice.pick(&names);
+        self.outages.insert(name, (until, fate));
+    }
+
+    /// Somebody else changes something on a deployment.
+    pub(crate) fn others_change(&mut self, what: Happening) {
+        match what {
+            Happening::Meddles => self.meddle(),
+            Happening::Pushes => self.push_code(),
+            Happening::Rival(deployment, name, value) => self.edit(&deployment, &name, value),
+            _ => self.foreign_edit(),
+        }
+    }
+
     /// Somebody else sets a flag, or takes it away.
-    pub(crate) fn foreign_edit(&mut self) {
+    fn foreign_edit(&mut self) {
         let names: Vec<String> = self.deployments.keys().cloned().collect();
         let deployment = self.dice.pick(&names);
         let number = self.dice.number(0, 3);
@@ -304,6 +329,50 @@ impl World {
         let value = self.dice.pick(&[Some("true"), Some("false"), Some("TRUE"), None]);
         let value = value.map(str::to_owned);
         self.edit(&deployment, &format!("{name}{number}"), value);
+    }
+
+    /// Somebody meddles with a flag of a live rollout, mostly of a phase that is on, and perhaps insists.
+    fn meddle(&mut self) {
+        let live = self.observer.views.values().filter(|view| view.ended.is_none());
+        let live: Vec<RolloutId> = live.map(|view| view.id).collect();
+        if live.is_empty() {
+            return;
+        }
+        let view = &self.observer.views[&self.changes.pick(&live)];
+        let (on, all) = (view.flags_on(), view.plan.flags());
+        let all: Vec<FlagName> = all.into_iter().collect();
+        let flags = if !on.is_empty() && self.changes.chance(85) { on } else { all };
+        let flag = self.changes.pick(&flags).to_string();
+        let deployment = view.plan.deployment.clone();
+        let same = self.observer.flag(&deployment, &flag).0.map(str::to_owned);
+        let value = match self.changes.number(0, 9) {
+            0..=3 => Some(self.changes.pick(&["TRUE", "on", "1"]).to_owned()),
+            4..=6 => same,
+            7 => Some("true".to_owned()),
+            8 => Some("false".to_owned()),
+            _ => None,
+        };
+        self.edit(&deployment, &flag, value.clone());
+        let last = beginning() + self.script.trouble_lasts;
+        let (mut at, times) = (self.now, self.changes.pick(&[0, 0, 1, 6]));
+        for _ in 0..times {
+            at += self.changes.minutes(5, 130);
+            if at < last {
+                let what = Happening::Rival(deployment.clone(), flag.clone(), value.clone());
+                self.schedule(at, what);
+            }
+        }
+    }
+
+    /// Somebody pushes code.
+    fn push_code(&mut self) {
+        let names: Vec<String> = self.deployments.keys().cloned().collect();
+        let name = self.changes.pick(&names);
+        let now = self.now;
+        self.note(|| format!("{name}: code is pushed"));
+        if let Some(found) = self.deployments.get_mut(&name) {
+            found.push(now);
+        }
     }
 
     /// What is not over, and what it waits for.
@@ -343,7 +412,8 @@ impl World {
                 for (flag, change) in &phase.flags {
                     let stand = view.phase(number).stand;
                     let key = (view.plan.deployment.clone(), flag.clone());
-                    let owner = (view.id, stand, change.clone());
+                    let on = view.on_value(flag, change).to_owned();
+                    let owner = (view.id, stand, FlagChange { on, safe: change.safe.clone() });
                     // A later rollout that never touched the flag says nothing about it.
                     match view.touched.contains(&number) || view.reverted.contains(flag) {
                         true => drop(owners.insert(key, owner)),

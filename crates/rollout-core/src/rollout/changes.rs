@@ -73,9 +73,13 @@ impl Step {
     /// Says which flags have foreign values, and does about it what the plan says.
     pub(super) fn tell_drift(&mut self, reading: &JudgedReading) {
         let mut changes = BTreeMap::new();
-        let is_free = self.state.slot_use().is_none() && !self.state.is_held();
+        let drifts = self.state.drifts(reading);
+        // Whoever turned one flag off may have changed the others for the same reason: a person looks at all of them.
+        let is_free = self.state.slot_use().is_none()
+            && !self.state.is_held()
+            && drifts.iter().all(|drift| drift.kind != DriftKind::TurnedOff);
         let may_revert = is_free && self.state.reverts < REVERTS_MAX;
-        for drift in self.state.drifts(reading) {
+        for drift in drifts {
             let Drift { flag, expected, found, kind } = drift;
             let written = reading.writes.get(&flag).cloned();
             let (known, new) = (Some(expected.clone()), found.clone());
@@ -178,13 +182,22 @@ impl Rollout {
         }
     }
 
-    /// A person decides about this flag now.
+    /// A person decides about this flag now. It may have been written all the same, so the time of its last write is forgotten.
     pub(super) fn leave_revert(&mut self, flag: &FlagName) {
-        if let Some(revert) = &mut self.revert {
-            revert.changes.remove(flag);
-            if revert.changes.is_empty() {
-                self.revert = None;
-            }
+        let Some(revert) = &mut self.revert else { return };
+        if revert.changes.remove(flag).is_some() {
+            self.known.writes.remove(flag);
+        }
+        if revert.changes.is_empty() {
+            self.revert = None;
+        }
+    }
+
+    /// Nothing is set back any more; what was to be may have been written.
+    pub(super) fn drop_revert(&mut self) {
+        let changes = self.revert.take().map(|revert| revert.changes);
+        for flag in changes.into_iter().flatten().map(|(flag, _)| flag) {
+            self.known.writes.remove(&flag);
         }
     }
 

@@ -444,7 +444,7 @@ impl Rollout {
                     restored_at: None,
                     resolved: None,
                 });
-                self.revert = None;
+                self.drop_revert();
                 let (phases, restore) = (phases.clone(), restore.clone());
                 self.rollback = Some(Rollback {
                     phases,

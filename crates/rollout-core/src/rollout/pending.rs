@@ -102,6 +102,8 @@ impl Rollout {
                 let changes = self.rollback.as_ref()?.restore.clone();
                 Some(Effect::SetFlags { changes, purpose: WritePurpose::RestoreSafe })
             }
+            // Begun in the step of a hold, it waits for the hold's end, and becomes a person's when that takes long.
+            SlotUse::Revert if self.is_held() => None,
             // Never as a rollback: where nothing can be recorded, only rollbacks are performed.
             SlotUse::Revert => {
                 let changes = self.revert.as_ref()?.changes.clone();

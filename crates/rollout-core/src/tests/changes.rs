@@ -330,6 +330,51 @@ fn revert_turns_off_what_somebody_turned_on_before_its_turn() {
     assert!(!world.rollout.is_held());
 }
 
+/// Seed 456 of the simulator: one flag turned off and another one changed, found by one reading.
+#[test]
+fn nothing_is_set_back_beside_a_flag_that_was_turned_off() {
+    let mut parts = super::fixtures::parts();
+    parts.drift = DriftPolicy::Revert;
+    let mut world = World::new(Plan::try_new(parts).unwrap());
+    world.until("baking", |rollout| rollout.phases()[0].stage == Stage::Baking);
+    world.foreign_edit("RETRY", "false");
+    world.foreign_edit("WORKFLOW", "true");
+    world.pass(hours(1));
+    assert_eq!(world.count(|kind| matches!(kind, EventKind::RevertStarted { .. })), 0);
+    assert_eq!(world.value("WORKFLOW"), Some("true"), "a person looks at both");
+    assert!(held(&world, &HoldReason::Drift { flag: flag("WORKFLOW") }));
+    assert!(held(&world, &drift_hold()));
+}
+
+/// Seed 3288 of the simulator: the reading that shows the drift shows a push of code as well.
+#[test]
+fn nothing_is_set_back_while_a_push_holds() {
+    let mut world = watched(|parts| parts.drift = DriftPolicy::Revert);
+    world.foreign_edit("RETRY", "maybe");
+    world.pushed_at = Some(world.now);
+    world.pass(hours(1));
+    assert!(
+        world.rollout.holds().iter().any(|hold| matches!(hold.reason, HoldReason::CodePush { .. }))
+    );
+    assert_eq!(world.value("RETRY"), Some("maybe"));
+    assert!(held(&world, &drift_hold()), "it waited for too long");
+}
+
+/// Seed 2796 of the simulator: the process dies when a foreign value was replaced, before it hears of it.
+#[test]
+fn setting_back_is_no_foreign_write_after_a_crash() {
+    let mut world = watched(|parts| parts.drift = DriftPolicy::Revert);
+    world.foreign_edit("RETRY", "maybe");
+    let sets = |pending: &PendingEffect| matches!(pending.effect, Effect::SetFlags { .. });
+    world.until("reverting", |rollout| rollout.pending().iter().any(sets));
+    // It lands, and nobody is told.
+    world.foreign_edit("RETRY", "true");
+    world.down_for(hours(1));
+    world.pass(hours(1));
+    assert!(held(&world, &drift_hold()), "what waited for an hour is a person's");
+    assert_eq!(world.count(|kind| matches!(kind, EventKind::FlagRewritten { .. })), 0);
+}
+
 #[test]
 fn a_rollback_is_read_back_without_asking_any_source() {
     let mut world = watched(counts_calls);
