@@ -132,8 +132,7 @@ fn figure(table: &Table<'_>, document: CallDocument<'_>, pointer: &str) -> Optio
         ));
         return None;
     };
-    // What is no pointer at all is the core's to refuse.
-    node.take(document.at(pointer.strip_prefix('/').map(|_| pointer)?))
+    node.take(document.at(pointer))
 }
 
 /// The unit, which is known where the figure is; a text is never told as a number, nor the other way round.

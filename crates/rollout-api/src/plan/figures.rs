@@ -31,9 +31,14 @@ impl<'a> CallDocument<'a> {
         }
     }
 
-    /// The figure at a JSON pointer that begins with a slash.
+    /// The figure at a JSON pointer.
     pub(super) fn at(self, pointer: &str) -> Result<CallFigure, Complaint> {
-        let path = pointer.strip_prefix('/').unwrap_or(pointer);
+        let Some(path) = pointer.strip_prefix('/') else {
+            return Err(Complaint::hinted(
+                format!("`{pointer}` is no JSON pointer"),
+                format!("did you mean `/{pointer}`?"),
+            ));
+        };
         let written: Vec<&str> = path.split('/').collect();
         let tokens: Vec<String> = written.iter().map(|token| unescaped(token)).collect();
         let tokens: Vec<&str> = tokens.iter().map(String::as_str).collect();

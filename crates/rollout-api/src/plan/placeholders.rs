@@ -17,6 +17,7 @@ const WRAPPERS: [&str; 3] = ["$integer", "$float", "$bytes"];
 /// Complains about arguments in which nothing, or not all, is filled in. `known` are the names that are, here.
 pub(super) fn in_args(args: &Node<'_>, known: &[&str]) {
     let mut used = BTreeSet::new();
+    let mut has_slips = false;
     args.walk(&mut |key, node| {
         if let Some(key) = key.filter(|key| is_name(key) && !WRAPPERS.contains(key)) {
             node.complain(Complaint::hinted(
@@ -28,6 +29,7 @@ pub(super) fn in_args(args: &Node<'_>, known: &[&str]) {
         if known.contains(&text) {
             used.insert(text);
         } else if is_name(text) {
+            has_slips = true;
             let hint = match known {
                 [] => "write the value itself".to_string(),
                 known => suggestion(text, known),
@@ -43,7 +45,8 @@ pub(super) fn in_args(args: &Node<'_>, known: &[&str]) {
             ));
         }
     });
-    if known == RANGE {
+    // A slip may well be the other end.
+    if known == RANGE && !has_slips {
         both_ends(args, &used);
     }
 }
@@ -51,17 +54,21 @@ pub(super) fn in_args(args: &Node<'_>, known: &[&str]) {
 /// Complains about a path in which not all is filled in.
 pub(super) fn in_path(node: &Node<'_>, path: &str) {
     let mut used = BTreeSet::new();
+    let mut has_slips = false;
     for name in names(path) {
         if RANGE.contains(&name.text) {
             used.insert(name.text);
         // Other servers have names of their own that begin with `$`, such as `$filter`; as a value there is none.
         } else if path[..name.start].ends_with('=') {
+            has_slips = true;
             let hint = format!("{}; a dollar sign itself is `%24`", suggestion(name.text, &RANGE));
             let message = format!("nothing is filled in for `{}` here", name.text);
             node.complain(Complaint::hinted(message, hint));
         }
     }
-    both_ends(node, &used);
+    if !has_slips {
+        both_ends(node, &used);
+    }
 }
 
 fn both_ends(node: &Node<'_>, used: &BTreeSet<&str>) {
