@@ -63,82 +63,116 @@ const UNITS: [(&str, Unit); 4] = [
     ("s", Unit::Seconds),
 ];
 
-#[test]
-fn pointers_at_figures_that_are_never_told() {
-    let at = |source: &str, pointer: &str, found: &str| {
+/// Asserts that a criterion which points there is the one mistake of a plan: source, pointer, what is found.
+fn each_pointer_is_refused(cases: &[(&str, &str, &str)]) {
+    for (source, pointer, found) in cases {
         let criterion = format!("pointer = \"{pointer}\"\nalert = \"> 5\"");
         assert_eq!(all_mistakes(&plan(source, &criterion)), [format!("8: {found}")], "{pointer}");
-    };
-    let known = "calls, errors, errorRate, p50, p95, p99";
-    at(STREAM, "/errorrate", "this source tells no `errorrate` (did you mean `/errorRate`?)");
-    at(METRICS, "/queueed", "this source tells no `queueed` (did you mean `/queued`?)");
-    at(STREAM, "/health", &format!("this source tells no `health` (known here: {known})"));
-    at(STREAM, "/p90", &format!("this source tells no `p90` (known here: {known})"));
-    at(STREAM, "/queued", "executions do not tell `queued` (ask a source `app_metrics` for it)");
-    at(
-        STREAM,
-        "/callers/SyncWorkr/errorRate",
-        "a deployment knows no caller `SyncWorkr` (did you mean `SyncWorker`?)",
-    );
-    at(
-        STREAM,
-        "/callers/Cron/errorrate",
-        "this source tells no `errorrate` (did you mean `/callers/Cron/errorRate`?)",
-    );
-    at(
-        "executions = [], callers = [\"Cron\"]",
-        "/callers/SyncWorker/calls",
-        "the source does not ask about the caller `SyncWorker` (known here: Cron)",
-    );
-    at(
-        METRICS,
-        "/callers/Cron/errorRate",
-        "the deployment's metrics do not tell callers apart (point at `/errorRate`, or use `executions`)",
-    );
-    at(
-        METRICS,
-        "/functions/messages:sent/p95",
-        "the source does not ask about the function `messages:sent` (did you mean `messages:send`?)",
-    );
-    at(
-        STREAM,
-        "/functions/messages.js:list/p95",
-        "the source tells of `messages.js:list` as `messages:list` (did you mean `/functions/messages:list/p95`?)",
-    );
-    at(
-        STREAM,
-        "/functions/a/b:list/p95",
-        "`/functions/a/b:list/p95` has too many slashes; one inside a name is written `~1` \
-         (did you mean `/functions/a~1b:list/p95`?)",
-    );
-    at(
-        STREAM,
-        "/functions/messages:send",
-        "`/functions/messages:send` is a level of figures, not one (e.g. `/functions/messages:send/errorRate`)",
-    );
-    at(STREAM, "/function/a:b/p95", "there is no level `function` (did you mean `functions`?)");
-    at(
-        STREAM,
-        "/errorRate/",
-        &format!("`/errorRate/` lies below what the source tells (known here: {known})"),
-    );
-    at(
-        METRICS,
-        "/functions/messages:send/queued",
-        "`queued` is told of all together (did you mean `/queued`?)",
-    );
-    let name_them = "name the functions: `app_metrics = [\"messages:send\"]`";
-    for pointer in ["/p95", "/functions/a:b/p95"] {
-        let found = format!(
-            "the deployment's metrics have latencies of named functions only ({name_them}, or use `executions`)"
-        );
-        at("app_metrics = []", pointer, &found);
     }
-    let found = format!("`cacheHitPercentage` is told of named functions only ({name_them})");
-    at("app_metrics = []", "/cacheHitPercentage", &found);
-    at(STREAM, "errorRate", "`errorRate` is no JSON pointer (did you mean `/errorRate`?)");
+}
+
+#[test]
+fn pointers_at_figures_that_are_never_told() {
+    each_pointer_is_refused(&[
+        (STREAM, "/errorrate", "this source tells no `errorrate` (did you mean `/errorRate`?)"),
+        (METRICS, "/queueed", "this source tells no `queueed` (did you mean `/queued`?)"),
+        (
+            STREAM,
+            "/health",
+            "this source tells no `health` (known here: calls, errors, errorRate, p50, p95, p99)",
+        ),
+        (
+            STREAM,
+            "/p90",
+            "this source tells no `p90` (known here: calls, errors, errorRate, p50, p95, p99)",
+        ),
+        (STREAM, "/queued", "executions do not tell `queued` (ask a source `app_metrics` for it)"),
+        (
+            "app_metrics = []",
+            "/p95",
+            "the deployment's metrics have latencies of named functions only \
+             (name the functions: `app_metrics = [\"messages:send\"]`, or use `executions`)",
+        ),
+        (
+            "app_metrics = []",
+            "/cacheHitPercentage",
+            "`cacheHitPercentage` is told of named functions only \
+             (name the functions: `app_metrics = [\"messages:send\"]`)",
+        ),
+    ]);
     let none = "this source tells several figures, and no `pointer` says which one is meant (e.g. `pointer = \"/errorRate\"`)";
     assert_eq!(all_mistakes(&plan(STREAM, "alert = \"> 5\"")), [format!("5: {none}")]);
+}
+
+#[test]
+fn pointers_at_functions_and_callers_that_are_never_told() {
+    each_pointer_is_refused(&[
+        (
+            STREAM,
+            "/callers/SyncWorkr/errorRate",
+            "a deployment knows no caller `SyncWorkr` (did you mean `SyncWorker`?)",
+        ),
+        (
+            STREAM,
+            "/callers/Cron/errorrate",
+            "this source tells no `errorrate` (did you mean `/callers/Cron/errorRate`?)",
+        ),
+        (
+            "executions = [], callers = [\"Cron\"]",
+            "/callers/SyncWorker/calls",
+            "the source does not ask about the caller `SyncWorker` (known here: Cron)",
+        ),
+        (
+            METRICS,
+            "/callers/Cron/errorRate",
+            "the deployment's metrics do not tell callers apart (point at `/errorRate`, or use `executions`)",
+        ),
+        (
+            METRICS,
+            "/functions/messages:sent/p95",
+            "the source does not ask about the function `messages:sent` (did you mean `messages:send`?)",
+        ),
+        (
+            STREAM,
+            "/functions/messages.js:list/p95",
+            "the source tells of `messages.js:list` as `messages:list` (did you mean `/functions/messages:list/p95`?)",
+        ),
+        (
+            "app_metrics = []",
+            "/functions/a:b/p95",
+            "the deployment's metrics have latencies of named functions only \
+             (name the functions: `app_metrics = [\"messages:send\"]`, or use `executions`)",
+        ),
+        (
+            METRICS,
+            "/functions/messages:send/queued",
+            "`queued` is told of all together (did you mean `/queued`?)",
+        ),
+    ]);
+}
+
+#[test]
+fn pointers_of_the_wrong_shape() {
+    each_pointer_is_refused(&[
+        (
+            STREAM,
+            "/functions/a/b:list/p95",
+            "`/functions/a/b:list/p95` has too many slashes; one inside a name is written `~1` \
+             (did you mean `/functions/a~1b:list/p95`?)",
+        ),
+        (
+            STREAM,
+            "/functions/messages:send",
+            "`/functions/messages:send` is a level of figures, not one (e.g. `/functions/messages:send/errorRate`)",
+        ),
+        (STREAM, "/function/a:b/p95", "there is no level `function` (did you mean `functions`?)"),
+        (
+            STREAM,
+            "/errorRate/",
+            "`/errorRate/` lies below what the source tells (known here: calls, errors, errorRate, p50, p95, p99)",
+        ),
+        (STREAM, "errorRate", "`errorRate` is no JSON pointer (did you mean `/errorRate`?)"),
+    ]);
 }
 
 #[test]
