@@ -32,10 +32,9 @@ fn read(
     let figures = CallFigure::ALL.into_iter().filter(|figure| is_there(figure.of()));
     let number = |figure: CallFigure| {
         let pointer = format!("{level}/{}", figure.name());
-        match told.measured(&pointer, figure.unit()) {
-            Measured::Number(number) => (figure.name(), figure.unit(), number),
-            other => panic!("{pointer}: {other:?}"),
-        }
+        let measured = told.measured(&pointer, figure.unit());
+        let Measured::Number(number) = measured else { panic!("{pointer}: {measured:?}") };
+        (figure.name(), figure.unit(), number)
     };
     figures.map(number).collect()
 }
