@@ -58,5 +58,6 @@ pub use rollout::{
     Rollout, Smoke, Stage, Status, Wait, Watch,
 };
 pub use source::{
-    Basis, Calls, Extent, HttpGet, PromQuery, PromRange, Reduce, Source, Span, SpanEnd,
+    Basis, CallFigure, Calls, Extent, FigureOf, HttpGet, PromQuery, PromRange, Reduce, Source,
+    Span, SpanEnd,
 };

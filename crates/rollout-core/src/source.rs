@@ -3,11 +3,13 @@
 //! The core knows of each kind only what judging needs: whether it can be asked about the past, and which range of time it
 //! is asked about. Whatever the kind, its answer is one JSON document, and criteria point into it (RFC 6901).
 
-use alloc::string::String;
+use alloc::format;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::criterion::Unit;
 use crate::measurement::FunctionCall;
 
 /// A health source as planned.
@@ -27,8 +29,8 @@ pub enum Source {
 
 /// Executions of functions over a stretch of time.
 ///
-/// The document: `{"calls", "errors", "errorRate", "p50", "p95", "p99", "functions": {name: …}, "callers": {name: …}}`, rates in
-/// percent, latencies in milliseconds, the last two levels with the same fields.
+/// The document has one field for each [`CallFigure`] that the source tells, and the levels `functions` and `callers`
+/// (executions only), each an object of names with the figures of that function or caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Calls {
     /// Which functions, as `dir/module:function` or `METHOD /path`; empty = all.
@@ -39,6 +41,41 @@ pub struct Calls {
     pub over: SignedDuration,
     /// With fewer calls than this the rates and latencies show nothing.
     pub calls_min: u32,
+}
+
+/// A figure of the documents that sources of calls tell: its name and unit are what the adapter writes and what a plan may
+/// point at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CallFigure {
+    /// How many calls.
+    Calls,
+    /// How many of them failed.
+    Errors,
+    /// Share of them that failed.
+    ErrorRate,
+    /// The latency that half of the calls do not exceed.
+    P50,
+    /// The latency that 95 of 100 calls do not exceed.
+    P95,
+    /// The latency that 99 of 100 calls do not exceed.
+    P99,
+    /// Functions that waited for their turn.
+    Queued,
+    /// How far scheduled functions are behind.
+    ScheduledJobLag,
+    /// Share of the calls that were answered from the cache.
+    CacheHitPercentage,
+}
+
+/// What a [`CallFigure`] is told of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FigureOf {
+    /// Of all calls that are asked about, of each function and of each caller.
+    Calls,
+    /// Of the functions that the source names, together; by the deployment's metrics only.
+    NamedFunctions,
+    /// Of the deployment as a whole; by its metrics only.
+    Deployment,
 }
 
 /// One `GET` of a JSON document.
@@ -176,6 +213,105 @@ impl Source {
             Self::Function(_) | Self::Executions(_) | Self::AppMetrics(_) => None,
         }
     }
+
+    /// How a person makes time that nobody watched be filled in, where this source cannot be asked about the past.
+    pub(crate) fn way_to_backfill(&self) -> String {
+        let way = match self {
+            Self::Function(_) => {
+                "give its function the time it is asked about: `args = { from = \"$from\", to = \"$to\" }`"
+            }
+            Self::Http(_) => {
+                "put the time it is asked about into its path: `/health?from=$from&to=$to`"
+            }
+            Self::Executions(_) => {
+                "executions are forgotten too soon for that; judge by a source that remembers, such as `prometheus`"
+            }
+            Self::AppMetrics(_) => {
+                "the deployment's metrics are forgotten too soon for that; judge by a source that remembers, such as `prometheus`"
+            }
+            Self::Prometheus(_) => "a query can be asked about the past",
+        };
+        format!("{way}, or use `missed = \"extend\"`")
+    }
+}
+
+impl Calls {
+    /// Every caller that a deployment's stream tells of (wire contract, section 7.2).
+    pub const CALLERS: [&'static str; 7] =
+        ["SyncWorker", "HttpApi", "Scheduler", "Cron", "Action", "HttpEndpoint", "Tester"];
+    /// Least time that the deployment's metrics are looked back over: of two whole minutes one is told, the last is still
+    /// filling.
+    pub const METRICS_OVER_MIN: SignedDuration = SignedDuration::from_mins(2);
+
+    /// One spelling for every function: without `.js` after its module and without `:default`. HTTP actions (`GET /x`) stay.
+    pub fn function_name(name: &str) -> String {
+        let name = name.strip_suffix(":default").unwrap_or(name);
+        match name.rsplit_once(':') {
+            Some((module, function)) if !name.contains(' ') => {
+                format!("{}:{function}", module.strip_suffix(".js").unwrap_or(module))
+            }
+            Some(_) => name.to_string(),
+            None if name.contains(' ') => name.to_string(),
+            None => name.strip_suffix(".js").unwrap_or(name).to_string(),
+        }
+    }
+}
+
+impl CallFigure {
+    /// All of them, in the order of the documentation.
+    pub const ALL: [Self; 9] = [
+        Self::Calls,
+        Self::Errors,
+        Self::ErrorRate,
+        Self::P50,
+        Self::P95,
+        Self::P99,
+        Self::Queued,
+        Self::ScheduledJobLag,
+        Self::CacheHitPercentage,
+    ];
+
+    /// The table: name in the document, unit, and what it is told of.
+    const fn row(self) -> (&'static str, Unit, FigureOf) {
+        match self {
+            Self::Calls => ("calls", Unit::Count, FigureOf::Calls),
+            Self::Errors => ("errors", Unit::Count, FigureOf::Calls),
+            Self::ErrorRate => ("errorRate", Unit::Percent, FigureOf::Calls),
+            Self::P50 => ("p50", Unit::Milliseconds, FigureOf::Calls),
+            Self::P95 => ("p95", Unit::Milliseconds, FigureOf::Calls),
+            Self::P99 => ("p99", Unit::Milliseconds, FigureOf::Calls),
+            Self::Queued => ("queued", Unit::Count, FigureOf::Deployment),
+            Self::ScheduledJobLag => ("scheduledJobLag", Unit::Seconds, FigureOf::Deployment),
+            Self::CacheHitPercentage => {
+                ("cacheHitPercentage", Unit::Percent, FigureOf::NamedFunctions)
+            }
+        }
+    }
+
+    /// Its name in the document.
+    pub const fn name(self) -> &'static str {
+        self.row().0
+    }
+
+    /// What its numbers are told in.
+    pub const fn unit(self) -> Unit {
+        self.row().1
+    }
+
+    /// What it is told of.
+    pub const fn of(self) -> FigureOf {
+        self.row().2
+    }
+
+    /// True for a latency, which the deployment's metrics know of named functions only.
+    pub fn is_latency(self) -> bool {
+        self.unit() == Unit::Milliseconds
+    }
+}
+
+impl PromRange {
+    /// Most steps of a range: Prometheus refuses to tell 11,000 values or more of one series.
+    pub const STEPS_MAX: i64 = 11_000;
 }
 
 impl Span {

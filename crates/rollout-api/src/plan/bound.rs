@@ -16,9 +16,28 @@ const SIGNS: [(&str, Comparison); 6] = [
     ("=", Comparison::Equal),
 ];
 
+/// Signs of other languages, and what is meant by them.
+const SLIPS: [(&str, &str); 8] = [
+    ("=<", "<="),
+    ("=>", ">="),
+    ("=!", "!="),
+    ("<>", "!="),
+    ("><", "!="),
+    ("≤", "<="),
+    ("≥", ">="),
+    ("≠", "!="),
+];
+
 /// Reads a bound for values of `unit`.
 pub(super) fn parse(text: &str, unit: Unit) -> Result<Bound, Complaint> {
     let text = text.trim();
+    if let Some((slip, meant)) = SLIPS.iter().find(|(slip, _)| text.starts_with(slip)) {
+        let limit = text[slip.len()..].trim_start();
+        return Err(Complaint::hinted(
+            format!("`{slip}` is no sign"),
+            format!("did you mean `{meant} {limit}`?"),
+        ));
+    }
     let signed = SIGNS
         .iter()
         .find_map(|(sign, comparison)| Some((*comparison, text.strip_prefix(sign)?.trim_start())));
@@ -28,15 +47,27 @@ pub(super) fn parse(text: &str, unit: Unit) -> Result<Bound, Complaint> {
     };
     if limit.starts_with('=') {
         let limit = limit.trim_start_matches('=').trim_start();
+        let sign = match comparison {
+            Comparison::Less | Comparison::LessOrEqual => "<=",
+            Comparison::Greater | Comparison::GreaterOrEqual => ">=",
+            Comparison::NotEqual => "!=",
+            Comparison::Equal => "=",
+        };
         return Err(Complaint::hinted(
             format!("`{text}` has one sign too many"),
-            format!("write `= {limit}`"),
+            format!("write `{sign} {limit}`"),
         ));
     }
     if limit.is_empty() {
         return Err(Complaint::hinted(
             format!("`{text}` has no limit"),
             "write e.g. `< 5` or `= healthy`",
+        ));
+    }
+    if unit != Unit::Text && limit.starts_with(['<', '>', '!']) {
+        return Err(Complaint::hinted(
+            format!("`{text}` has one sign too many"),
+            "one sign and one limit: `<`, `<=`, `>`, `>=`, `=` or `!=`",
         ));
     }
     let limit = match unit {
@@ -86,7 +117,7 @@ fn number(text: &str, unit: Unit) -> Result<f64, Complaint> {
 }
 
 /// The unit as plans write it.
-fn word(unit: Unit) -> &'static str {
+pub(super) fn word(unit: Unit) -> &'static str {
     match unit {
         Unit::Percent => "percent",
         Unit::Count => "count",
@@ -128,6 +159,9 @@ mod tests {
         for (text, unit, message) in [
             ("5", Unit::Percent, "`5` does not say how to compare"),
             ("== 5", Unit::Count, "`== 5` has one sign too many"),
+            ("=< 5", Unit::Count, "`=<` is no sign"),
+            ("≥ 5", Unit::Count, "`≥` is no sign"),
+            ("< < 5", Unit::Count, "`< < 5` has one sign too many"),
             ("<", Unit::Count, "`<` has no limit"),
             ("< five", Unit::Count, "`five` is no number"),
             ("< inf", Unit::Count, "`inf` is no number"),
@@ -136,6 +170,21 @@ mod tests {
             ("= healthy", Unit::Count, "`healthy` is no number"),
         ] {
             assert_eq!(parse(text, unit).unwrap_err().message, message, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_sign_of_another_language_says_what_is_meant() {
+        for (text, unit, hint) in [
+            ("=< 1", Unit::Percent, "did you mean `<= 1`?"),
+            ("=> 1", Unit::Percent, "did you mean `>= 1`?"),
+            ("<> healthy", Unit::Text, "did you mean `!= healthy`?"),
+            ("≠ 1", Unit::Count, "did you mean `!= 1`?"),
+            ("== 1", Unit::Count, "write `= 1`"),
+            ("<== 1", Unit::Count, "write `<= 1`"),
+            ("!== 1", Unit::Count, "write `!= 1`"),
+        ] {
+            assert_eq!(parse(text, unit).unwrap_err().hint.as_deref(), Some(hint), "{text}");
         }
     }
 }

@@ -86,7 +86,8 @@ impl Notes {
 /// The word of `known` that was probably meant by `written`.
 pub(super) fn meant<'a>(written: &str, known: &[&'a str]) -> Option<&'a str> {
     let lower = written.to_ascii_lowercase().replace('-', "_");
-    let near = known.iter().map(|word| (distance(&lower, word), *word)).min()?;
+    let near = known.iter().map(|word| (distance(&lower, &word.to_ascii_lowercase()), *word));
+    let near = near.min()?;
     (near.0 <= written.chars().count() / 3).then_some(near.1)
 }
 

@@ -70,7 +70,7 @@ pub(super) fn question(table: &Table<'_>) -> Option<ProbeKind> {
 pub(super) fn function_question(table: &Table<'_>) -> ProbeKind {
     let equals = table.optional("equals").and_then(|node| node.scalar());
     ProbeKind::Function {
-        call: function(table, "function", "args", "{}"),
+        call: function(table, "function", "args", "{}", &[]),
         pointer: table.text_or("pointer", ""),
         expect: equals.map_or(Expectation::Answers, Expectation::Equals),
     }

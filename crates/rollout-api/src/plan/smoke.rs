@@ -28,9 +28,9 @@ pub(super) fn read(node: &Node<'_>) -> Option<SmokeTest> {
     let failure = table.list("failure");
     Some(SmokeTest {
         name: table.text_or("name", "smoke-test"),
-        create: function(&table, "create", "create_args", "{}"),
+        create: function(&table, "create", "create_args", "{}", &["$key"]),
         id_pointer: table.text_or("id_pointer", ""),
-        poll: function(&table, "poll", "poll_args", r#"{"id":"$id"}"#),
+        poll: function(&table, "poll", "poll_args", r#"{"id":"$id"}"#, &["$id"]),
         state_pointer: table.text_or("state_pointer", "/status"),
         success: table.text_or("success", "success"),
         failure: failure.iter().filter_map(|node| node.text().map(str::to_string)).collect(),

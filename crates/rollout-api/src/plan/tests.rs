@@ -4,9 +4,11 @@
 //! hint, and nothing besides.
 
 use jiff::SignedDuration;
-use rollout_core::{Expectation, ProbeKind, Proof, Scalar, SmokeRepeat};
+use rollout_core::{Expectation, ProbeKind, Proof, Scalar, SmokeRepeat, Unit};
 
 use super::*;
+
+mod sources;
 
 const GUIDE: &str = include_str!("../../../../examples/guide.toml");
 const SMALL: &str = include_str!("../../../../examples/small.toml");

@@ -12,7 +12,7 @@ use toml::de::DeTable;
 
 use super::complaint::{Complaint, Notes};
 use super::tree::{Node, Table};
-use super::{criteria, items, phases, smoke, sources};
+use super::{criteria, items, phases, placeholders, smoke, sources};
 
 const KEYS: [&str; 10] = [
     "name",
@@ -52,7 +52,7 @@ pub(super) fn read(document: &Spanned<DeTable<'_>>, notes: &Notes) -> PlanParts 
     PlanParts {
         title: plan.text_or("title", &name),
         name,
-        deployment: plan.text("deployment"),
+        deployment: sources::configured(&plan, "deployment", "a deployment"),
         criteria: criteria::read(&plan, &sources),
         sources,
         cadence: watch.cadence,
@@ -167,15 +167,20 @@ fn coverage(text: &str) -> Result<Coverage, Complaint> {
     Coverage::from_basis_points((percent * 100.0).round() as u16).ok_or_else(complaint)
 }
 
-/// A function and its arguments, under the keys that hold them here.
+/// A function and its arguments, under the keys that hold them here; `filled_in` are the names that begin with `$` and become
+/// values when it is called.
 pub(super) fn function(
     table: &Table<'_>,
     path: &str,
     args: &str,
     args_default: &str,
+    filled_in: &[&str],
 ) -> FunctionCall {
     let path = table.required(path).and_then(|node| node.text()).map(str::to_string);
-    let args = table.optional(args).and_then(|node| node.json_object());
+    let args = table.optional(args).and_then(|node| {
+        placeholders::in_args(&node, filled_in);
+        node.json_object()
+    });
     FunctionCall {
         path: path.unwrap_or_else(|| stand_in().path),
         args: args.unwrap_or_else(|| args_default.to_string()),

@@ -222,6 +222,30 @@ impl<'a> Node<'a> {
         list.iter().enumerate().map(entry).collect()
     }
 
+    /// The text that this value is, if it is one.
+    pub(super) fn as_text(&self) -> Option<&'a str> {
+        self.value.get_ref().as_str()
+    }
+
+    /// Visits this value and every one in it, each with the key that it has in its table.
+    pub(super) fn walk(&self, visit: &mut impl FnMut(Option<&'a str>, &Node<'a>)) {
+        visit(None, self);
+        self.walk_below(visit);
+    }
+
+    fn walk_below(&self, visit: &mut impl FnMut(Option<&'a str>, &Node<'a>)) {
+        if self.is_list() {
+            for entry in self.list() {
+                entry.walk(visit);
+            }
+        } else if matches!(self.value.get_ref(), DeValue::Table(_)) {
+            for (key, node) in self.open_table().iter().flat_map(Table::each) {
+                visit(Some(key), &node);
+                node.walk_below(visit);
+            }
+        }
+    }
+
     /// True for a list; such a value is then read by [`Self::list`].
     pub(super) fn is_list(&self) -> bool {
         matches!(self.value.get_ref(), DeValue::Array(_))

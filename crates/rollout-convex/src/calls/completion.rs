@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use rollout_core::Calls;
 use serde::Deserialize;
 use serde_json::Value as Json;
 
@@ -33,7 +34,7 @@ pub(crate) struct Cursor(f64);
 pub(crate) struct Completion {
     /// Tells it from every other one.
     pub(crate) identity: u64,
-    /// Normalised, see [`function_name`].
+    /// Normalised, see [`Calls::function_name`].
     pub(crate) name: String,
     /// `SyncWorker`, `HttpApi` …
     pub(crate) caller: String,
@@ -109,19 +110,6 @@ pub(crate) fn decode(response: &Response) -> Result<Answer, WireError> {
     Ok(answer)
 }
 
-/// One spelling for every function: without `.js` after its module and without `:default`. HTTP actions (`GET /x`) stay.
-pub(crate) fn function_name(name: &str) -> String {
-    let name = name.strip_suffix(":default").unwrap_or(name);
-    match name.rsplit_once(':') {
-        Some((module, function)) if !name.contains(' ') => {
-            format!("{}:{function}", module.strip_suffix(".js").unwrap_or(module))
-        }
-        Some(_) => name.to_owned(),
-        None if name.contains(' ') => name.to_owned(),
-        None => name.strip_suffix(".js").unwrap_or(name).to_owned(),
-    }
-}
-
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Body {
@@ -166,7 +154,7 @@ impl Entry {
         };
         let took = self.execution_time.filter(|took| *took >= 0.0);
         let executed = self.execution_timestamp.unwrap_or(finished - took.unwrap_or(0.0));
-        let name = function_name(identifier);
+        let name = Calls::function_name(identifier);
         let name = match self.component_path.as_deref() {
             Some(path) if !path.is_empty() => format!("{path}/{name}"),
             Some(_) | None => name,
@@ -308,7 +296,7 @@ mod tests {
             ("GET /x.js", "GET /x.js"),
             ("POST /a:b.js:c", "POST /a:b.js:c"),
         ] {
-            assert_eq!(function_name(wire), name);
+            assert_eq!(Calls::function_name(wire), name);
         }
         assert_eq!(
             one(json!({"identifier": "m:f", "componentPath": "billing", "timestamp": 1.0})).name,

@@ -8,9 +8,8 @@
 
 use std::collections::BTreeMap;
 
-use rollout_core::{Basis, Calls, Extent};
+use rollout_core::{Basis, CallFigure, Calls, Extent};
 
-use super::completion::function_name;
 use super::minutes::{Cut, Figures, Minutes, Series};
 use super::told::{Document, Lack, Latencies, Tally, Told};
 
@@ -45,9 +44,11 @@ pub(crate) type Answers = BTreeMap<Ask, Result<Figures, Lack>>;
 
 /// The requests that a question needs; `pointers` say which figures are wanted.
 pub(crate) fn asks(calls: &Calls, pointers: &[&str]) -> Vec<Ask> {
-    let wants = |names: &[&str]| {
-        let last =
-            |pointer: &&str| pointer.rsplit('/').next().is_some_and(|last| names.contains(&last));
+    let wants = |is_wanted: &dyn Fn(CallFigure) -> bool| {
+        let last = |pointer: &&str| {
+            let name = pointer.rsplit('/').next();
+            CallFigure::ALL.iter().any(|one| Some(one.name()) == name && is_wanted(*one))
+        };
         pointers.iter().any(last)
     };
     let mut asks = Vec::new();
@@ -56,14 +57,16 @@ pub(crate) fn asks(calls: &Calls, pointers: &[&str]) -> Vec<Ask> {
     }
     for name in &calls.functions {
         let mut rates = vec![RateOf::Invocations, RateOf::Errors];
-        if wants(&[CACHE]) {
+        if wants(&|one| one == CACHE) {
             rates.extend([RateOf::CacheHits, RateOf::CacheMisses]);
         }
-        asks.extend(rates.into_iter().map(|of| Ask::Rate(function_name(name), of)));
-        asks.extend(wants(&["p50", "p95", "p99"]).then(|| Ask::Latencies(function_name(name))));
+        asks.extend(rates.into_iter().map(|of| Ask::Rate(Calls::function_name(name), of)));
+        asks.extend(
+            wants(&CallFigure::is_latency).then(|| Ask::Latencies(Calls::function_name(name))),
+        );
     }
-    asks.extend(wants(&[QUEUED]).then_some(Ask::Concurrency));
-    asks.extend(wants(&[LAG]).then_some(Ask::Lag));
+    asks.extend(wants(&|one| one == QUEUED).then_some(Ask::Concurrency));
+    asks.extend(wants(&|one| one == LAG).then_some(Ask::Lag));
     asks
 }
 
@@ -104,10 +107,12 @@ pub(crate) fn told(
     let mut document = Document::new(calls.calls_min, extent);
     document.total(total);
     document.each("functions", each);
-    for (ask, name) in [(Ask::Concurrency, QUEUED), (Ask::Lag, LAG)] {
+    for (ask, figure) in [(Ask::Concurrency, QUEUED), (Ask::Lag, LAG)] {
         if let Some(answer) = answers.get(&ask) {
-            document
-                .number(name, answer.clone().and_then(|figures| highest(&minutes, &figures, &ask)));
+            document.number(
+                figure,
+                answer.clone().and_then(|figures| highest(&minutes, &figures, &ask)),
+            );
         }
     }
     if calls.functions.iter().any(|name| answers.contains_key(&hits(name))) {
@@ -132,7 +137,7 @@ fn per_function_named(
     let mut functions =
         Functions { each: BTreeMap::new(), total: Tally::default(), extent: Extent::Whole };
     let mut worst: Result<[f64; 3], Lack> = Ok([0.0; 3]);
-    for name in calls.functions.iter().map(|name| function_name(name)) {
+    for name in calls.functions.iter().map(|name| Calls::function_name(name)) {
         let invocations = rate(answers, &name, RateOf::Invocations)?;
         let errors = rate(answers, &name, RateOf::Errors)?;
         let (count, extent) = events(&minutes, &invocations)?;
@@ -189,7 +194,7 @@ fn per_function_of_all(minutes: Minutes, answers: &Answers) -> Result<Functions,
             let (calls, errors) = (count.round() as u64, errors.round() as u64);
             functions
                 .each
-                .insert(function_name(name), Tally { calls, errors, latencies: unknown() });
+                .insert(Calls::function_name(name), Tally { calls, errors, latencies: unknown() });
         }
     }
     if !is_known {
@@ -292,7 +297,7 @@ fn highest(minutes: &Minutes, figures: &Figures, ask: &Ask) -> Result<f64, Lack>
 /// Share of the calls that were answered from the cache, in percent.
 fn cached(calls: &Calls, minutes: Minutes, answers: &Answers) -> Result<f64, Lack> {
     let (mut hits, mut all) = (0.0, 0.0);
-    for name in calls.functions.iter().map(|name| function_name(name)) {
+    for name in calls.functions.iter().map(|name| Calls::function_name(name)) {
         let hit = events(&minutes, &rate(answers, &name, RateOf::CacheHits)?)?.0;
         let missed = events(&minutes, &rate(answers, &name, RateOf::CacheMisses)?)?.0;
         (hits, all) = (hits + hit, all + hit + missed);
@@ -308,7 +313,7 @@ fn cached(calls: &Calls, minutes: Minutes, answers: &Answers) -> Result<f64, Lac
 }
 
 fn hits(name: &str) -> Ask {
-    Ask::Rate(function_name(name), RateOf::CacheHits)
+    Ask::Rate(Calls::function_name(name), RateOf::CacheHits)
 }
 
 fn no_data() -> Lack {
@@ -332,7 +337,7 @@ const OVERFLOWN: f64 = 0.001;
 const CALLS_PER_MINUTE_MAX: f64 = 250.0;
 /// All that a list does not name.
 const REST: &str = "_rest";
-const QUEUED: &str = "queued";
-const LAG: &str = "scheduledJobLag";
-const CACHE: &str = "cacheHitPercentage";
+const QUEUED: CallFigure = CallFigure::Queued;
+const LAG: CallFigure = CallFigure::ScheduledJobLag;
+const CACHE: CallFigure = CallFigure::CacheHitPercentage;
 const LATENCY_OF_ALL: &str = "the deployment's metrics have latencies per function only; name functions, or use the source executions";

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use rollout_core::Calls;
 
-use super::completion::{Completion, Ended, Standing, function_name};
+use super::completion::{Completion, Ended, Standing};
 use super::told::{Latencies, Tally};
 
 /// Which executions are asked about.
@@ -77,7 +77,7 @@ impl Filter {
     /// The filter of a planned source, names in their one spelling.
     pub(crate) fn of(calls: &Calls) -> Self {
         Self {
-            functions: calls.functions.iter().map(|name| function_name(name)).collect(),
+            functions: calls.functions.iter().map(|name| Calls::function_name(name)).collect(),
             callers: calls.callers.iter().cloned().collect(),
         }
     }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use rollout_core::{Basis, Extent, Measured, Unit};
+use rollout_core::{Basis, CallFigure, Extent, Measured, Unit};
 
 use crate::measure;
 use crate::value::ConvexValue;
@@ -13,8 +13,7 @@ use crate::value::ConvexValue;
 /// What a source of calls answers with.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Told {
-    /// `{"calls", "errors", "errorRate", "p50", "p95", "p99", "functions", "callers", …}`: rates in percent, latencies in
-    /// milliseconds. What is not known is null.
+    /// One field for each [`CallFigure`], and the levels `functions` and `callers` with the same. What is not known is null.
     pub document: ConvexValue,
     /// What it stands on.
     pub basis: Basis,
@@ -115,7 +114,8 @@ impl Document {
     }
 
     /// Tells one more number of all, or why there is none.
-    pub(crate) fn number(&mut self, name: &str, number: Result<f64, Lack>) {
+    pub(crate) fn number(&mut self, figure: CallFigure, number: Result<f64, Lack>) {
+        let name = figure.name();
         let value = self.value(&format!("/{name}"), number);
         self.fields.insert(name.to_owned(), value);
     }
@@ -140,14 +140,15 @@ impl Document {
             Err(lack) => Err(lack.clone()),
         };
         let fields = [
-            ("calls", counted.clone().map(|()| calls as f64)),
-            ("errors", enough.clone().and(counted).map(|()| errors as f64)),
-            ("errorRate", enough.map(|()| errors as f64 / calls as f64 * 100.0)),
-            ("p50", percentile(0)),
-            ("p95", percentile(1)),
-            ("p99", percentile(2)),
+            (CallFigure::Calls, counted.clone().map(|()| calls as f64)),
+            (CallFigure::Errors, enough.clone().and(counted).map(|()| errors as f64)),
+            (CallFigure::ErrorRate, enough.map(|()| errors as f64 / calls as f64 * 100.0)),
+            (CallFigure::P50, percentile(0)),
+            (CallFigure::P95, percentile(1)),
+            (CallFigure::P99, percentile(2)),
         ];
-        let told = fields.map(|(name, number)| {
+        let told = fields.map(|(figure, number)| {
+            let name = figure.name();
             (name.to_owned(), self.value(&format!("{place}/{name}"), number))
         });
         told.into_iter().collect()

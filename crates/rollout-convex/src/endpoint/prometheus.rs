@@ -317,9 +317,10 @@ impl Grid {
             span.from.as_millisecond() + i64::from(span.from.subsec_nanosecond() % 1_000_000 > 0);
         let from_ms = begins.max(to_ms.saturating_sub(millis(range.over)));
         let steps = to_ms.saturating_sub(from_ms).max(0) / step_ms;
-        if steps >= POINTS_MAX {
+        if steps >= PromRange::STEPS_MAX {
             return Err(Answer::failed(&format!(
-                "the range has more than {POINTS_MAX} steps; make the step longer"
+                "the range has more than {} steps; make the step longer",
+                PromRange::STEPS_MAX
             )));
         }
         Ok(Self { first_ms: to_ms - steps * step_ms, to_ms, step_ms, reduce: range.reduce })
@@ -400,8 +401,6 @@ fn seconds(ms: i64) -> String {
 const LOOKBACK_MS: i64 = 5 * 60 * 1000;
 /// How far an answer may lie after the moment that was asked about: rounding.
 const AHEAD_MS_MAX: i64 = 1000;
-/// Most steps of a range: Prometheus answers with at most 11,000 values of a series.
-const POINTS_MAX: i64 = 11_000;
 /// Longest quotation of a warning.
 const WARNING_BYTES_MAX: usize = 240;
 

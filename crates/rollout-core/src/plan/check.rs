@@ -185,11 +185,14 @@ fn missed(parts: &PlanParts, findings: &mut Findings) {
         return;
     }
     for source in parts.silent_about_ranges() {
-        findings.add_hinted(
-            "/watch/missed",
-            format!("the source `{source}` cannot be asked about the past, so nothing can be filled in"),
-            "give its function the time it is asked about: `args = { from = \"$from\", to = \"$to\" }`, or use `missed = \"extend\"`",
-        );
+        let hint = parts.sources.get(source).map(Source::way_to_backfill);
+        findings.0.push(Violation {
+            pointer: "/watch/missed".to_string(),
+            message: format!(
+                "the source `{source}` cannot be asked about the past, so nothing can be filled in"
+            ),
+            hint,
+        });
     }
 }
 

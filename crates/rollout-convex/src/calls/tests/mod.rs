@@ -1,4 +1,5 @@
 //! Tests of what the pure parts decide together.
 
+mod document;
 mod figures;
 mod tail;
