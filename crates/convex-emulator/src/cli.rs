@@ -181,4 +181,8 @@ With Convex's own CLI:
 or, as with a deploy key:
   CONVEX_PROVISION_HOST=<url> CONVEX_DEPLOY_KEY='prod:<admin key>' npx convex env list
 
+What goes wrong on demand (the README lists all controls), without a key:
+  curl -d '{\"ENABLE_WORKFLOW\": \"true\"}' '<url>/_emulator/env?by=kim'
+  curl -d '{\"state\": \"paused\"}' <url>/_emulator/state
+
 Exit codes: 0 after a signal, 1 when it cannot start, 2 when the arguments are wrong.";
