@@ -50,6 +50,7 @@ fn run(socket: &Path, args: &[&str]) -> (Exit, String, String) {
     let env = Env {
         socket: socket.to_path_buf(),
         width: 80,
+        rows: None,
         zone: TimeZone::UTC,
         stdout: Screen::Pipe,
         stderr: Screen::Pipe,
