@@ -123,6 +123,20 @@ async fn nothing_is_written_where_one_part_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_start_while_the_deployment_is_away_says_so() {
+    let mut world = world().await;
+    let init = ["init", "--deployment", "production", "--flags", "ENABLE_*", "-o", "plan.toml"];
+    world.ctl(&init).await.expect_code(0);
+    let on = world.ctl(&["start", "plan.toml"]).await.expect_code(0);
+    assert!(!on.stderr.contains("waits for it"), "{}", on.stderr);
+    world.ctl(&["abort", "r1", "--reason", "once more"]).await.expect_code(0);
+    world.emulator.stop().await;
+    let away = world.ctl(&["start", "plan.toml"]).await.expect_code(0);
+    let said = "deployment production: connection refused; r2 waits for it, `rolloutctl doctor r2` shows more";
+    assert!(away.stderr.contains(said), "{}", away.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_program_gets_the_plan_in_json() {
     let world = world().await;
     let init = ["init", "--deployment", "production", "--output", "json"];

@@ -39,7 +39,9 @@ pub use convex::Convex;
 pub use endpoint::{Answer, Endpoint, EndpointCredential, EndpointError, EndpointTarget, ask_all};
 pub use error::TransportError;
 pub use key::{KeyReport, Operations};
-pub use preflight::{Bar, Finding, Needs, Role, Standing, Survey, Wanted, endpoint_finding};
+pub use preflight::{
+    Admission, Bar, Finding, Needs, Role, Standing, Survey, Wanted, endpoint_finding,
+};
 pub use target::{ConvexError, Target};
 pub use transport::{Http, Transport};
 pub use value::{ConvexValue, Pointed, ValueError};

@@ -47,6 +47,14 @@ impl Session<'_, '_> {
             Answer::Accepted => line(&started.rollout),
             Answer::Already => format!("started before with this key; {}", line(&started.rollout)),
         });
+        if self.format == Format::Text {
+            let id = &started.rollout.id;
+            for warning in &started.warnings {
+                self.io.say(&format!(
+                    "{warning}; {id} waits for it, `rolloutctl doctor {id}` shows more"
+                ));
+            }
+        }
         if start.wait {
             return self.status_until(&started.rollout.id, Until::Done, None).await;
         }
