@@ -58,9 +58,9 @@ fn place(files: &[(&Path, &str)], drafts: &[PathBuf], replace: Replace) -> Resul
             // They were not there a moment ago, so taking them away leaves things as they were.
             files.iter().take(at).for_each(|(path, _)| drop(fs::remove_file(path)));
         }
-        return Err(match error.kind() {
-            io::ErrorKind::AlreadyExists => taken(path),
-            _ => failed(path, error),
+        return Err(match error.kind() == io::ErrorKind::AlreadyExists {
+            true => taken(path),
+            false => failed(path, error),
         });
     }
     Ok(())
