@@ -129,7 +129,7 @@ async fn command(stage: &mut Stage, args: &[&str]) -> Vec<String> {
     stage.act(&Act::Command { key: Key::Admin, args }).await
 }
 
-fn adapter(emulator: &EmulatorProcess) -> Convex {
+pub(crate) fn adapter(emulator: &EmulatorProcess) -> Convex {
     let target = Target {
         name: "prod".into(),
         url: emulator.url.clone(),
@@ -139,7 +139,7 @@ fn adapter(emulator: &EmulatorProcess) -> Convex {
     Convex::connect(target).unwrap()
 }
 
-async fn set(convex: &Convex, seq: u64, wanted: &[(&str, &str)]) -> Outcome {
+pub(crate) async fn set(convex: &Convex, seq: u64, wanted: &[(&str, &str)]) -> Outcome {
     let changes = wanted.iter().map(|(name, value)| (flag(name), (*value).to_owned())).collect();
     let effect = Effect::SetFlags { changes, purpose: WritePurpose::Enable };
     convex.perform(effect_key(seq), &effect).await
@@ -160,11 +160,11 @@ async fn read(convex: &Convex, seq: u64, names: &BTreeSet<&str>) -> Variables {
     flags.filter_map(|(name, value)| Some((name.to_string(), value?))).collect()
 }
 
-fn effect_key(seq: u64) -> EffectKey {
+pub(crate) fn effect_key(seq: u64) -> EffectKey {
     EffectKey { rollout: RolloutId::new(42).unwrap(), seq: Seq::new(seq).unwrap() }
 }
 
-fn flag(name: &str) -> FlagName {
+pub(crate) fn flag(name: &str) -> FlagName {
     FlagName::new(name).unwrap()
 }
 

@@ -6,7 +6,9 @@
 #![expect(clippy::unwrap_used, reason = "all of this is a test; a panic is how it fails")]
 
 mod adapter;
+mod follower;
 mod module;
+mod on_the_wire;
 mod scripts;
 mod stage;
 mod transcript;

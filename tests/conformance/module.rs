@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use rollout_core::{Expectation, Probe, ProbeKind, Scalar};
 use rollout_e2e::{SMALLEST, Workshop, finish};
 use serde_json::{Value, json};
 
@@ -19,7 +20,9 @@ async fn it_compiles_strictly_and_answers_what_plans_read() {
     // Below the workshop, because node looks for packages in the folders above.
     copy(&root.join("tests/conformance/node"), folder.path());
     copy(&root.join("crates/rollout-convex/convex"), &folder.path().join("convex"));
-    fs::write(folder.path().join("pointers.json"), pointers_of_the_guide().to_string()).unwrap();
+    let provided =
+        json!({ "pointers": pointers_without_sources(), "probes": probes_of_the_guide(root) });
+    fs::write(folder.path().join("provided.json"), provided.to_string()).unwrap();
 
     run(&workshop, folder.path(), "typescript/bin/tsc", &[]).await;
     let report = folder.path().join("report.json");
@@ -33,13 +36,28 @@ async fn it_compiles_strictly_and_answers_what_plans_read() {
 }
 
 /// Which pointers a plan without sources reads, by the name of the source: asked from the plan itself.
-fn pointers_of_the_guide() -> Value {
+fn pointers_without_sources() -> Value {
     let plan = rollout_api::plan::parse(SMALLEST).unwrap();
     let mut pointers: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for criterion in &plan.criteria {
         pointers.entry(&criterion.source).or_default().push(&criterion.pointer);
     }
     json!(pointers)
+}
+
+/// What the plan of the guide, `examples/guide.toml`, verifies by asking the module after a flag was read back.
+fn probes_of_the_guide(root: &Path) -> Value {
+    let text = fs::read_to_string(root.join("examples/guide.toml")).unwrap();
+    let plan = rollout_api::plan::parse(&text).unwrap();
+    let probes = plan.phases.iter().flat_map(|phase| &phase.verify);
+    let asked = |probe: &Probe| match &probe.kind {
+        ProbeKind::Function { call, pointer, expect } => {
+            let Expectation::Equals(Scalar::Text(text)) = expect else { panic!("{probe:?}") };
+            Some(json!({ "function": call.path, "pointer": pointer, "equals": text }))
+        }
+        ProbeKind::VariableSet(_) => None,
+    };
+    probes.filter_map(asked).collect()
 }
 
 async fn run(workshop: &Workshop, folder: &Path, script: &str, arguments: &[&str]) {

@@ -42,6 +42,16 @@ async fn deploy_key() {
     play("deploy_key").await;
 }
 
+#[tokio::test]
+async fn logs() {
+    play("logs").await;
+}
+
+#[tokio::test]
+async fn function_spec() {
+    play("function_spec").await;
+}
+
 /// Plays one script; every line must come out as it is written.
 async fn play(name: &str) {
     let Some(workshop) = workshop(&format!("the script {name}")) else { return };

@@ -3,12 +3,16 @@
 //! Only what differs from run to run is replaced: addresses, ids of requests and tasks, and stacks of node.
 
 use std::fs;
+use std::time::Duration;
 
 use rollout_e2e::{EmulatorProcess, Workshop, finish};
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::process::Command;
+use tokio::time::timeout;
 
 use crate::EMULATOR;
+use crate::follower::Follower;
 use crate::transcript::{Act, Key};
 
 /// A deployment and an app's folder.
@@ -19,6 +23,8 @@ pub(crate) struct Stage {
     /// How many requests and writes were there when the last command began.
     seen: usize,
     written: usize,
+    /// A command that was left running, and what the deployment saw of it so far.
+    follower: Option<(Follower, Vec<String>)>,
 }
 
 impl Stage {
@@ -32,7 +38,7 @@ impl Stage {
         fs::write(&scenario, SCENARIO).unwrap();
         let arguments = ["--scenario", scenario.to_str().unwrap()];
         let emulator = EmulatorProcess::start(EMULATOR, &arguments).await;
-        Self { emulator, workshop, folder, seen: 0, written: 0 }
+        Self { emulator, workshop, folder, seen: 0, written: 0, follower: None }
     }
 
     /// Does one thing; what came of it, in the lines of a script.
@@ -53,6 +59,11 @@ impl Stage {
                 lines.extend(self.new_writes().await.iter().map(shown));
                 lines
             }
+            Act::Follow { key, args } => {
+                self.follow(*key, args).await;
+                Vec::new()
+            }
+            Act::Stop { lines } => self.stop(*lines).await,
             Act::Variables => {
                 let variables = self.emulator.variables().await;
                 variables.iter().map(|(name, value)| format!("is {name}={value:?}")).collect()
@@ -60,8 +71,45 @@ impl Stage {
         }
     }
 
+    /// Leaves a command running; returns when the deployment has answered its first poll, so that it misses nothing.
+    async fn follow(&mut self, key: Key, args: &[String]) {
+        assert!(self.follower.is_none(), "one thing at a time is followed");
+        let follower = Follower::start(self.prepare(key, args));
+        let has_polled = async || {
+            let all = self.emulator.get("requests").await;
+            all.as_array().unwrap().iter().skip(self.seen).any(is_poll)
+        };
+        until(has_polled).await;
+        self.follower = Some((follower, Vec::new()));
+    }
+
+    /// Ends what follows after so many lines; what it said, and what the deployment saw of it.
+    async fn stop(&mut self, lines: usize) -> Vec<String> {
+        assert!(self.new_requests().await.is_empty(), "nothing else runs here");
+        let (follower, mut polls) = self.follower.take().expect("something is followed");
+        let (out, err) = follower.stop(lines).await;
+        let mut said_lines = said("1> ", &self.without_chance(&out));
+        said_lines.extend(said("2> ", &self.without_chance(&err)));
+        // How many polls it takes is chance: one more or less where two executions end at nearly the same time.
+        polls.dedup();
+        said_lines.extend(polls);
+        said_lines
+    }
+
     /// Runs one command; what it said, and how it ended.
     pub(crate) async fn command(&self, key: Key, args: &[String]) -> Vec<String> {
+        let output = finish(self.prepare(key, args)).await;
+        let mut lines = said("1> ", &self.without_chance(&output.stdout));
+        lines.extend(said("2> ", &self.without_chance(&output.stderr)));
+        lines.push(match output.status.code() {
+            Some(code) => format!("exit {code}"),
+            None => "exit by a signal".to_owned(),
+        });
+        lines
+    }
+
+    /// The command line with these arguments and that key.
+    fn prepare(&self, key: Key, args: &[String]) -> Command {
         let mut command = self.workshop.node("convex/bin/main.js", self.folder.path());
         command.args(args);
         let EmulatorProcess { url, admin_key, read_only_key, .. } = &self.emulator;
@@ -80,26 +128,25 @@ impl Stage {
                 .env("CONVEX_DEPLOY_KEY", format!("prod:{admin_key}"))
                 .env("CONVEX_PROVISION_HOST", url),
         };
-        let output = finish(command).await;
-        let mut lines = said("1> ", &self.without_chance(&output.stdout));
-        lines.extend(said("2> ", &self.without_chance(&output.stderr)));
-        lines.push(match output.status.code() {
-            Some(code) => format!("exit {code}"),
-            None => "exit by a signal".to_owned(),
-        });
-        lines
+        command
     }
 
-    /// What the deployment was asked since the last look.
+    /// What the deployment was asked since the last look, but for the polls of what is followed meanwhile.
     async fn new_requests(&mut self) -> Vec<String> {
         let all = self.emulator.get("requests").await;
         let all = all.as_array().unwrap();
-        let new = all.iter().skip(self.seen).map(|request| {
+        let line = |request: &Value| {
             let text = |name: &str| request[name].as_str().unwrap().to_owned();
             let status = request["status"].as_u64().map_or("cut".to_owned(), |s| s.to_string());
             format!("saw {} {} {status}", text("method"), text("path"))
-        });
-        let new = new.collect();
+        };
+        let mut new = Vec::new();
+        for request in all.iter().skip(self.seen) {
+            match &mut self.follower {
+                Some((_, polls)) if is_poll(request) => polls.push(line(request)),
+                Some(_) | None => new.push(line(request)),
+            }
+        }
         self.seen = all.len();
         new
     }
@@ -123,6 +170,7 @@ impl Stage {
         let text = replace_runs(&text, 16, "REQUEST", |c| matches!(c, 'a'..='f' | '0'..='9'));
         let text = replace_figure(&text, "reconnect in ", "ms");
         let text = replace_figure(&text, "reconnected at t=", "s");
+        let text = replace_moments(&text);
         // Node's own crash: where in the bundle it was, and which node.
         let is_chance = |line: &&str| {
             let line = line.trim_start();
@@ -177,6 +225,34 @@ fn replace_figure(text: &str, before: &str, after: &str) -> String {
     };
     text.split_inclusive('\n').map(|one| line(one).unwrap_or_else(|| one.to_owned())).collect()
 }
+
+/// Replaces the moment that a line of `convex logs` begins with, in whatever way node writes it here.
+fn replace_moments(text: &str) -> String {
+    let line = |line: &str| {
+        let (moment, rest) = line.split_once(" [CONVEX ")?;
+        (moment.contains('/') && moment.contains(':')).then(|| format!("MOMENT [CONVEX {rest}"))
+    };
+    text.split_inclusive('\n').map(|one| line(one).unwrap_or_else(|| one.to_owned())).collect()
+}
+
+/// A poll of the streams of executions.
+fn is_poll(request: &Value) -> bool {
+    request["path"].as_str().unwrap().starts_with("/api/stream_")
+}
+
+/// Asks again and again, which must come to an end.
+async fn until(mut is_so: impl AsyncFnMut() -> bool) {
+    let mut pace = tokio::time::interval(Duration::from_millis(20));
+    let asked = async {
+        while !is_so().await {
+            pace.tick().await;
+        }
+    };
+    timeout(FIRST_POLL_MAX, asked).await.expect("what follows should have polled");
+}
+
+/// Longest time until a command that follows has asked for the first time: node has to start.
+const FIRST_POLL_MAX: Duration = Duration::from_secs(60);
 
 /// An app without noise that throws and logs what the variables `THROW` and `LOG` ask for.
 const SCENARIO: &str = r#"

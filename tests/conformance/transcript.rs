@@ -12,6 +12,8 @@
 //! wrote ENABLE_X="true"
 //! ? variables                                a question to the emulator
 //! is ENABLE_X="true"
+//! & logs --success                           a command that does not end by itself, left running
+//! stop 2                                     ended once it has said so many lines on standard output
 //! ```
 
 /// One thing that is done.
@@ -23,6 +25,10 @@ pub(crate) enum Act {
     File { name: String, lines: Vec<String> },
     /// `$ [key] args`.
     Command { key: Key, args: Vec<String> },
+    /// `& [key] args`: a command that follows the deployment until it is stopped.
+    Follow { key: Key, args: Vec<String> },
+    /// `stop lines`: ends what follows, once it has said so many lines on standard output.
+    Stop { lines: usize },
     /// `? variables`.
     Variables,
 }
@@ -89,17 +95,24 @@ fn parse_act(line: &str) -> Act {
         "file" => Act::File { name: rest.to_owned(), lines: Vec::new() },
         "?" if rest == "variables" => Act::Variables,
         "$" => {
-            let keys = [
-                ("[wrong] ", Key::Wrong),
-                ("[read-only] ", Key::ReadOnly),
-                ("[deploy] ", Key::Deploy),
-            ];
-            let named = keys.iter().find_map(|(name, key)| Some((*key, rest.strip_prefix(name)?)));
-            let (key, rest) = named.unwrap_or((Key::Admin, rest));
-            Act::Command { key, args: words(rest) }
+            let (key, args) = parse_command(rest);
+            Act::Command { key, args }
         }
+        "&" => {
+            let (key, args) = parse_command(rest);
+            Act::Follow { key, args }
+        }
+        "stop" => Act::Stop { lines: rest.parse().unwrap() },
         _ => panic!("not of a script: {line}"),
     }
+}
+
+fn parse_command(text: &str) -> (Key, Vec<String>) {
+    let keys =
+        [("[wrong] ", Key::Wrong), ("[read-only] ", Key::ReadOnly), ("[deploy] ", Key::Deploy)];
+    let named = keys.iter().find_map(|(name, key)| Some((*key, text.strip_prefix(name)?)));
+    let (key, rest) = named.unwrap_or((Key::Admin, text));
+    (key, words(rest))
 }
 
 /// Splits at blanks, but for what stands between single quotes.
@@ -119,7 +132,7 @@ const OUTCOMES: [&str; 6] = ["1>", "2>", "exit ", "saw ", "wrote ", "is "];
 
 #[test]
 fn a_script_is_taken_apart_and_keeps_its_words() {
-    let text = "# why\n! state {\"a\": 1}\nfile f.env\n| A=1\n|\n\n$ [wrong] run f '{\"n\": 3}' x\n1> out\n2>\nexit 0\n? variables\nis A=\"1\"\n# end\n";
+    let text = "# why\n! state {\"a\": 1}\nfile f.env\n| A=1\n|\n\n$ [wrong] run f '{\"n\": 3}' x\n1> out\n2>\nexit 0\n? variables\nis A=\"1\"\n& logs\nstop 2\n1> a\n1> b\n# end\n";
     let parts = parse(text);
     let acts: Vec<_> = parts.iter().filter_map(|part| part.act.clone()).collect();
     let args = ["run", "f", "{\"n\": 3}", "x"].map(str::to_owned).to_vec();
@@ -130,6 +143,8 @@ fn a_script_is_taken_apart_and_keeps_its_words() {
             Act::File { name: "f.env".into(), lines: vec!["A=1".into(), String::new()] },
             Act::Command { key: Key::Wrong, args },
             Act::Variables,
+            Act::Follow { key: Key::Admin, args: vec!["logs".into()] },
+            Act::Stop { lines: 2 },
         ]
     );
     assert_eq!(parts[2].expected, ["1> out", "2>", "exit 0"]);

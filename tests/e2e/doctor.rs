@@ -203,6 +203,29 @@ async fn the_dry_step_changes_no_value_and_is_refused_beside_a_live_rollout() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_in_the_way_of_a_start_is_said_before_it() {
+    let world = world().await;
+    let plan = format!("{SMALLEST}bake = \"1h\"\n");
+    world.write("plan.toml", &plan);
+    let doctor = ["doctor", "plan.toml"];
+    let mut run = world.begin(&plan).await;
+    run.until("bake_started").await;
+    let beside = world.ctl(&doctor).await.expect_code(0);
+    assert!(beside.stdout.contains("wait until r1 has ended, or abort it"), "{}", beside.stdout);
+
+    world.ctl(&["rollback", "r1", "--all", "--reason", "enough"]).await.expect_code(0);
+    world.ctl(&["abort", "r1", "--reason", "enough"]).await.expect_code(0);
+    run.until("rollout_aborted").await;
+    let after = world.ctl(&doctor).await.expect_code(3);
+    let way_out = "`rolloutctl incident resolve r1 1 --reason …` unlocks it";
+    assert!(after.stdout.contains("is locked by incident 1 of r1"), "{}", after.stdout);
+    let words = after.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains(way_out), "{words}");
+    world.ctl(&["incident", "resolve", "r1", "1", "--reason", "mended"]).await.expect_code(0);
+    world.ctl(&doctor).await.expect_code(0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn endpoints_are_asked_and_a_stranger_is_refused() {
     let mut world = World::without_daemon(PROGRAMS, Setting::default()).await;
     let config = world.dir().join("rolloutd.toml");

@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::process::Stdio;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -17,6 +16,22 @@ use tokio::time::timeout;
 /// How long a start or an answer may take on a busy machine.
 const ANSWER_MAX: Duration = Duration::from_secs(30);
 
+/// What others than the test itself have done to an emulator so far, counted where it accepts connections.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// TCP connections that were accepted, but for those that carried nothing but polls of the stream of executions. One
+    /// that never carried a request is among them.
+    pub connections: u64,
+    /// Requests, the polls left out.
+    pub requests: u64,
+    /// TCP connections that carried polls of the stream; the deployment holds each poll for up to a minute.
+    pub stream_connections: u64,
+    /// Polls of the stream.
+    pub polls: u64,
+    /// TCP connections that are counted twice above: they carried polls and other requests.
+    pub shared_connections: u64,
+}
+
 /// A running `convex-emulator`. Dropping it kills the process.
 #[derive(Debug)]
 pub struct EmulatorProcess {
@@ -26,8 +41,6 @@ pub struct EmulatorProcess {
     pub admin_key: String,
     /// The key that may only look.
     pub read_only_key: String,
-    /// How many connections were made here: one per exchange.
-    exchanges: AtomicU64,
     _child: Child,
 }
 
@@ -54,7 +67,6 @@ impl EmulatorProcess {
             url: value("url"),
             admin_key: value("admin key"),
             read_only_key: value("read-only key"),
-            exchanges: AtomicU64::new(0),
             _child: child,
         }
     }
@@ -88,20 +100,34 @@ impl EmulatorProcess {
         found.unwrap_or_else(|error| panic!("these are no variables: {error}"))
     }
 
-    /// How many TCP connections others have made to it so far.
+    /// What others have done to it so far. The test's own connections are those that carried a request to the controls.
     ///
     /// # Panics
     ///
-    /// When the emulator does not answer.
-    pub async fn connections(&self) -> u64 {
-        let accepted = self.get("connections").await["accepted"].as_u64();
-        let accepted = accepted.expect("the emulator counts its connections");
-        accepted - self.exchanges.load(Ordering::Relaxed)
+    /// When the emulator does not answer, or has closed a connection without looking at it.
+    pub async fn traffic(&self) -> Traffic {
+        let shown = self.get("connections").await;
+        let each =
+            shown["each"].as_array().expect("the emulator says what its connections carried");
+        assert_eq!(shown["accepted"].as_u64(), Some(each.len() as u64), "one is not accounted for");
+        let mut traffic = Traffic::default();
+        for one in each {
+            let count = |name: &str| one[name].as_u64().expect("each has its counts");
+            if count("controls") > 0 {
+                continue;
+            }
+            let (polls, requests) = (count("polls"), count("requests") - count("polls"));
+            traffic.connections += u64::from(polls == 0 || requests > 0);
+            traffic.requests += requests;
+            traffic.stream_connections += u64::from(polls > 0);
+            traffic.polls += polls;
+            traffic.shared_connections += u64::from(polls > 0 && requests > 0);
+        }
+        traffic
     }
 
     /// One exchange on a connection of its own.
     async fn exchange(&self, method: &str, control: &str, body: &str) -> String {
-        self.exchanges.fetch_add(1, Ordering::Relaxed);
         let host = self.url.trim_start_matches("http://");
         let request = format!(
             "{method} /_emulator/{control} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\

@@ -25,6 +25,16 @@ impl Row {
         }
     }
 
+    /// A count that must not exceed its goal.
+    pub fn count_at_most(what: &str, count: u64, goal: u64, unit: &str, detail: &str) -> Self {
+        Self {
+            what: what.to_owned(),
+            figure: format!("{count} {unit}{detail}"),
+            goal: format!("<= {goal} {unit}"),
+            verdict: if count <= goal { "met" } else { "NOT MET" }.to_owned(),
+        }
+    }
+
     /// A figure that must reach its goal.
     pub fn at_least(what: &str, figure: f64, goal: f64, unit: &str, detail: &str) -> Self {
         let verdict = if figure >= goal { "met" } else { "NOT MET" };

@@ -22,7 +22,7 @@ mod world;
 
 pub use ctl::Finished;
 pub use daemon::{Daemon, Stillborn};
-pub use emulator::EmulatorProcess;
+pub use emulator::{EmulatorProcess, Traffic};
 pub use figures::{Row, table};
 pub use plans::{GATED, PhaseSpec, SMALLEST, plan};
 pub use prometheus::PrometheusProcess;

@@ -37,10 +37,10 @@ struct Options {
     /// Name of the deployment
     #[arg(long, default_value = "happy-otter-123")]
     name: String,
-    /// Full key, `<name>|<secret>`
+    /// Full key [default: <name>|01c0ffee5eed]
     #[arg(long, value_name = "KEY")]
     admin_key: Option<String>,
-    /// Read-only key, `<name>|<secret>`
+    /// Read-only key [default: <name>|02c0ffee5eed]
     #[arg(long, value_name = "KEY")]
     read_only_key: Option<String>,
     /// Have an audit log, as a cloud deployment; without it as a self-hosted one
@@ -176,13 +176,14 @@ fn parse_factor(text: &str) -> Result<f64, String> {
 const AFTER_HELP: &str = "\
 Prints where it listens and with which keys, and runs until SIGINT or SIGTERM.
 
-With Convex's own CLI:
+With Convex's own CLI, in a folder whose package.json lists convex among its dependencies:
   CONVEX_SELF_HOSTED_URL=<url> CONVEX_SELF_HOSTED_ADMIN_KEY='<admin key>' npx convex env list
 or, as with a deploy key:
   CONVEX_PROVISION_HOST=<url> CONVEX_DEPLOY_KEY='prod:<admin key>' npx convex env list
 
-What goes wrong on demand (the README lists all controls), without a key:
+What goes wrong on demand (crates/convex-emulator/README.md lists all controls), without a key:
   curl -d '{\"ENABLE_WORKFLOW\": \"true\"}' '<url>/_emulator/env?by=kim'
   curl -d '{\"state\": \"paused\"}' <url>/_emulator/state
+What it was asked: curl <url>/_emulator/requests
 
 Exit codes: 0 after a signal, 1 when it cannot start, 2 when the arguments are wrong.";

@@ -4,25 +4,42 @@
 //! fails, and it drops the connection without having sent a byte. The task of the connection is
 //! woken for it, so a cut takes effect even while a handler is waiting.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use axum::extract::connect_info::Connected;
 use axum::serve::{IncomingStream, Listener};
+use serde_json::{Value as Json, json};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use crate::delivery::Cut;
+use crate::streams::StreamKind;
+use crate::wire::Request;
 
-/// Cuts one connection.
+/// Cuts one connection, and notes what it carried.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Cutter(Arc<Mutex<CutState>>);
+pub(crate) struct Cutter(Arc<Mutex<CutState>>, Arc<Mutex<Carried>>);
+
+/// What a connection carried so far.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Carried {
+    /// Requests that arrived, polls of streams and upgrades to a websocket among them.
+    pub requests: u64,
+    /// Polls of the streams of executions.
+    pub polls: u64,
+    /// Requests to the controls of the emulator; no client of a deployment sends them.
+    pub controls: u64,
+    /// The `Convex-Client` header of the latest request that had one.
+    pub client: Option<String>,
+}
 
 #[derive(Debug, Default)]
 struct CutState {
@@ -35,6 +52,7 @@ struct CutState {
 pub(crate) struct Connections {
     open: watch::Sender<usize>,
     accepted: Arc<AtomicU64>,
+    carried: Arc<Mutex<VecDeque<Arc<Mutex<Carried>>>>>,
     cutters: Arc<Mutex<Vec<Weak<Mutex<CutState>>>>>,
 }
 
@@ -68,6 +86,20 @@ impl Cutter {
         cut_state(&self.0, cut);
     }
 
+    /// Notes a request that arrived.
+    pub(crate) fn note(&self, request: &Request, is_control: bool) {
+        let mut carried = self.1.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_control {
+            carried.controls += 1;
+            return;
+        }
+        carried.requests += 1;
+        carried.polls += u64::from(StreamKind::find(&request.path).is_some());
+        if let Some(client) = request.headers.get("convex-client") {
+            carried.client = Some(client.clone());
+        }
+    }
+
     /// Fails when the connection was cut; else remembers whom to wake when it will be.
     fn check(&self, stream: &TcpStream, context: &Context<'_>) -> io::Result<()> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -82,9 +114,25 @@ impl Cutter {
     }
 }
 
+impl Carried {
+    pub(crate) fn to_json(&self) -> Json {
+        json!({
+            "requests": self.requests,
+            "polls": self.polls,
+            "controls": self.controls,
+            "client": self.client,
+        })
+    }
+}
+
 impl Connections {
     pub(crate) fn new() -> Self {
-        Self { open: watch::Sender::new(0), accepted: Arc::default(), cutters: Arc::default() }
+        Self {
+            open: watch::Sender::new(0),
+            accepted: Arc::default(),
+            carried: Arc::default(),
+            cutters: Arc::default(),
+        }
     }
 
     /// Cuts every open connection and waits until all are gone, at most [`CLOSE_WAIT_MAX`].
@@ -102,6 +150,14 @@ impl Connections {
         ConnectionCounts { accepted, open: *self.open.borrow() }
     }
 
+    /// What each connection carried, oldest first: open ones and closed ones.
+    pub(crate) fn carried(&self) -> Vec<Carried> {
+        let of_one = |carried: &Arc<Mutex<Carried>>| {
+            carried.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        };
+        self.lock_carried().iter().map(of_one).collect()
+    }
+
     /// Cuts every open connection.
     pub(crate) fn cut_all(&self) {
         for state in self.lock().drain(..).filter_map(|state| state.upgrade()) {
@@ -114,11 +170,20 @@ impl Connections {
         let mut cutters = self.lock();
         cutters.retain(|state| state.strong_count() > 0);
         cutters.push(Arc::downgrade(&cutter.0));
+        let mut carried = self.lock_carried();
+        if carried.len() == CARRIED_MAX {
+            carried.pop_front();
+        }
+        carried.push_back(Arc::clone(&cutter.1));
         self.open.send_modify(|open| *open += 1);
         CuttableStream { stream, cutter, open: self.open.clone() }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Weak<Mutex<CutState>>>> {
+    fn lock_carried(&self) -> MutexGuard<'_, VecDeque<Arc<Mutex<Carried>>>> {
+        self.carried.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Weak<Mutex<CutState>>>> {
         self.cutters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -208,6 +273,8 @@ fn cut_state(state: &Mutex<CutState>, cut: Cut) {
     }
 }
 
+/// Of how many connections it is kept what they carried.
+const CARRIED_MAX: usize = 10_000;
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 /// A cut connection is gone within a poll; more means that something is stuck.
 const CLOSE_WAIT_MAX: Duration = Duration::from_secs(5);

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
 use crate::clock::EmulatorClock;
-use crate::connection::ConnectionCounts;
+use crate::connection::{Carried, ConnectionCounts};
 use crate::deployment::Deployment;
 use crate::envvars::EnvChange;
 use crate::faults::{self, Fault};
@@ -18,6 +18,7 @@ use crate::injected::InjectedExecutions;
 use crate::metrics::Gauges;
 use crate::records::{RequestRecord, Write};
 use crate::run_state::{DisabledBy, RunState};
+use crate::sent::Sent;
 use crate::tasks::Task;
 use crate::wire::{ApiError, Request, Response};
 
@@ -25,12 +26,14 @@ use crate::wire::{ApiError, Request, Response};
 pub const PREFIX: &str = "/_emulator/";
 
 /// What controls show of the server around a deployment.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Server {
     /// Its clock.
     pub clock: EmulatorClock,
     /// Its connections.
     pub connections: ConnectionCounts,
+    /// What each of them carried, oldest first.
+    pub carried: Vec<Carried>,
 }
 
 #[derive(Deserialize, Default)]
@@ -83,6 +86,7 @@ fn show(deployment: &Deployment, server: &Server, now: Timestamp, name: &str) ->
     Some(match name {
         "writes" => deployment.writes().iter().map(Write::to_json).collect(),
         "requests" => deployment.requests().iter().map(RequestRecord::to_json).collect(),
+        "sent" => deployment.sent().iter().map(Sent::to_json).collect(),
         "tasks" => deployment.tasks().iter().map(task_json).collect(),
         "env" => json!(deployment.env().to_map()),
         "faults" => faults::to_json(deployment.faults()),
@@ -99,6 +103,7 @@ fn show(deployment: &Deployment, server: &Server, now: Timestamp, name: &str) ->
             json!({
                 "accepted": server.connections.accepted,
                 "open": server.connections.open,
+                "each": server.carried.iter().map(Carried::to_json).collect::<Json>(),
             })
         }
         _ => return None,

@@ -33,8 +33,9 @@ pub enum DeclaredPresence {
 }
 
 impl DeclaredVariable {
-    /// Checks what an update leaves of this variable. One that was missing before may stay so: the
-    /// server judges updates, not what is.
+    /// Checks what an update leaves of this variable; `is_set` when the update sets it, to whatever value,
+    /// also the one that it has. One that was missing before may stay so: the server judges updates, not
+    /// what is.
     ///
     /// # Errors
     ///
@@ -43,6 +44,7 @@ impl DeclaredVariable {
         &self,
         before: Option<&str>,
         after: &BTreeMap<&str, &str>,
+        is_set: bool,
     ) -> Result<(), EnvVarRejected> {
         let name = || self.name.clone();
         match after.get(self.name.as_str()) {
@@ -50,7 +52,7 @@ impl DeclaredVariable {
                 Err(EnvVarRejected::Required { name: name() })
             }
             Some(value)
-                if before != Some(*value)
+                if is_set
                     && !self.values.is_empty()
                     && !self.values.iter().any(|known| known == value) =>
             {

@@ -14,6 +14,7 @@ use crate::envvars::EnvChange;
 use crate::faults::{FaultKind, html_response, status_response};
 use crate::records::{RequestRecord, Write};
 use crate::scenario::OutageKind;
+use crate::sent::Sent;
 use crate::streams;
 use crate::wire::{self, Request, Response};
 
@@ -156,6 +157,12 @@ fn with_fault(
             deployment.keys_mut().restore();
             at_once(finish(deployment, now, request))
         }
+        FaultKind::Deprecated { state, message } => {
+            let mut response = finish(deployment, now, request);
+            response.headers.push(("x-convex-deprecation-state", state));
+            response.headers.push(("x-convex-deprecation-message", message));
+            at_once(response)
+        }
         FaultKind::ForeignEdit { name, value } => {
             let edit = [EnvChange { name, value }];
             at_once(with_foreign_edit(deployment, now, request, &edit))
@@ -220,7 +227,8 @@ fn record_lost_write(deployment: &mut Deployment, now: Timestamp, request: &Requ
 
 fn record(deployment: &mut Deployment, at: Timestamp, request: &Request, status: Option<u16>) {
     let (method, path) = (request.method.clone(), request.path.clone());
-    deployment.record_request(RequestRecord { at, method, path, status });
+    let sent = Sent::new(request, status);
+    deployment.record_request(RequestRecord { at, method, path, status }, sent);
 }
 
 /// Longer than any client of a deployment waits for an ordinary answer.

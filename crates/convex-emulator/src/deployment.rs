@@ -20,6 +20,7 @@ use crate::injected::InjectedExecutions;
 use crate::records::{Records, RequestRecord, Write};
 use crate::run_state::{DisabledBy, RunState};
 use crate::scenario::Scenario;
+use crate::sent::{SENT_MAX, Sent};
 use crate::stamps::{Stamp, Stamps};
 use crate::tasks::Tasks;
 use crate::traffic;
@@ -64,6 +65,7 @@ pub struct Deployment {
     last_push: Stamp,
     writes: Records<Write>,
     requests: Records<RequestRecord>,
+    sent: Records<Sent, SENT_MAX>,
     activity: Activity,
     revision: u64,
     redacts: bool,
@@ -104,6 +106,7 @@ impl Deployment {
             last_push,
             writes: Records::default(),
             requests: Records::default(),
+            sent: Records::default(),
             activity: Activity::start(now),
             revision: 0,
             redacts,
@@ -162,8 +165,14 @@ impl Deployment {
     }
 
     /// Records a request.
-    pub fn record_request(&mut self, request: RequestRecord) {
+    pub fn record_request(&mut self, request: RequestRecord, sent: Sent) {
         self.requests.push(request);
+        self.sent.push(sent);
+    }
+
+    /// Records a message of a websocket.
+    pub fn record_message(&mut self, text: &str) {
+        self.sent.push(Sent::message(text));
     }
 
     /// Records that code was pushed at `now`.
@@ -299,6 +308,12 @@ impl Deployment {
     #[must_use]
     pub fn requests(&self) -> &Records<RequestRecord> {
         &self.requests
+    }
+
+    /// The newest requests as they were sent.
+    #[must_use]
+    pub fn sent(&self) -> &Records<Sent, SENT_MAX> {
+        &self.sent
     }
 
     /// The text of a function error as clients see it; its reason may be withheld.

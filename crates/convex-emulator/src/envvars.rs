@@ -135,7 +135,9 @@ impl EnvVars {
             return Err(EnvVarRejected::TotalSizeLimitMet);
         }
         for declared in &self.declared {
-            declared.check(self.get(&declared.name), &values)?;
+            let mut sets = ordered.iter().filter(|change| change.value.is_some());
+            let is_set = sets.any(|change| change.name == declared.name);
+            declared.check(self.get(&declared.name), &values, is_set)?;
         }
         for change in ordered {
             match &change.value {

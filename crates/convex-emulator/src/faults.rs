@@ -66,6 +66,13 @@ pub enum FaultKind {
     RevokeKey,
     /// All keys are valid again before the request is judged.
     RestoreKey,
+    /// Answered as always, with the headers of a deployment that will refuse its client, or does.
+    Deprecated {
+        /// `UpgradeRequired` or `Unsupported`.
+        state: String,
+        /// For people.
+        message: String,
+    },
     /// Somebody else sets a variable: after a request that reads, before one that writes.
     ForeignEdit {
         /// The variable.

@@ -245,6 +245,12 @@ fn get_task(deployment: &mut Deployment, now: Timestamp, args: &Args) -> Value {
     ])
 }
 
+/// Removes every task; answers how many there were.
+fn clear_tasks(deployment: &mut Deployment, _: Timestamp, _: &Args) -> Value {
+    #[expect(clippy::cast_precision_loss, reason = "an emulator has not that many tasks")]
+    Value::Float(deployment.tasks_mut().clear() as f64)
+}
+
 const fn required(name: &'static str) -> ArgSpec {
     ArgSpec { name, kind: ArgKind::Text, presence: Presence::Required }
 }
@@ -264,7 +270,7 @@ pub const FLAGS: [&str; 5] = [
     "LOG_PROVIDER_ENABLED",
     "ENABLE_WORKFLOW",
 ];
-static FUNCTIONS: [Function; 5] = [
+static FUNCTIONS: [Function; 6] = [
     Function {
         name: "monitoring/dashboard:getSystemHealth",
         kind: FunctionKind::Query,
@@ -299,5 +305,12 @@ static FUNCTIONS: [Function; 5] = [
         visibility: Visibility::Public,
         args: &[required("id")],
         body: get_task,
+    },
+    Function {
+        name: "tasks:clear",
+        kind: FunctionKind::Mutation,
+        visibility: Visibility::Internal,
+        args: &[],
+        body: clear_tasks,
     },
 ];

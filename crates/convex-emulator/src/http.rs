@@ -142,9 +142,14 @@ async fn serve_request(
     let Ok(request) = read_request(parts, body).await else {
         return shell.to_http(Response::empty(408));
     };
-    if request.path.starts_with(control::PREFIX) {
-        let server =
-            control::Server { clock: shell.clock, connections: shell.connections.counts() };
+    let is_control = request.path.starts_with(control::PREFIX);
+    cutter.note(&request, is_control);
+    if is_control {
+        let server = control::Server {
+            clock: shell.clock,
+            connections: shell.connections.counts(),
+            carried: shell.connections.carried(),
+        };
         let response =
             shell.with(|deployment, now| control::handle(deployment, &server, now, &request));
         return shell.to_http(response);

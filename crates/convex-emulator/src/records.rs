@@ -1,6 +1,6 @@
 //! What happened: every write of variables and every request, so that tests can count effects.
 //!
-//! Records are kept in order and the oldest are dropped beyond [`RECORDS_MAX`]; nothing here
+//! Records are kept in order and the oldest are dropped beyond a limit; nothing here
 //! influences what the deployment answers.
 
 use std::collections::VecDeque;
@@ -56,7 +56,7 @@ pub struct RequestRecord {
 
 /// A bounded list that drops its oldest entries.
 #[derive(Debug, Clone)]
-pub struct Records<T>(VecDeque<T>);
+pub struct Records<T, const MAX: usize = RECORDS_MAX>(VecDeque<T>);
 
 impl Write {
     /// Records `changes` as sent by `request`.
@@ -120,10 +120,10 @@ impl RequestRecord {
     }
 }
 
-impl<T> Records<T> {
+impl<T, const MAX: usize> Records<T, MAX> {
     /// Adds an entry; drops the oldest one beyond the limit.
     pub fn push(&mut self, entry: T) {
-        if self.0.len() == RECORDS_MAX {
+        if self.0.len() == MAX {
             self.0.pop_front();
         }
         self.0.push_back(entry);
@@ -135,7 +135,7 @@ impl<T> Records<T> {
     }
 }
 
-impl<T> Default for Records<T> {
+impl<T, const MAX: usize> Default for Records<T, MAX> {
     fn default() -> Self {
         Self(VecDeque::new())
     }

@@ -55,6 +55,7 @@ impl Session {
         if self.closed {
             return Vec::new();
         }
+        deployment.record_message(text);
         let result = match serde_json::from_str(text) {
             Ok(message) => self.take(deployment, now, message),
             Err(error) => Err(fatal(&format!("Received Invalid JSON on websocket: {error}"))),

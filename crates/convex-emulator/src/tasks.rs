@@ -25,34 +25,44 @@ pub struct Task {
 
 /// All tasks, oldest first.
 #[derive(Debug, Clone, Default)]
-pub struct Tasks(Vec<Task>);
+pub struct Tasks {
+    tasks: Vec<Task>,
+    /// How many were ever created, so that no id comes twice.
+    created: u64,
+}
 
 impl Tasks {
     /// Creates a task, or finds the one created with the same `request_key` before.
     pub fn create(&mut self, name: &str, request_key: Option<&str>, now: Timestamp) -> &Task {
         let same_key =
             |task: &Task| request_key.is_some() && task.request_key.as_deref() == request_key;
-        let index = self.0.iter().position(same_key).unwrap_or_else(|| {
-            self.0.push(Task {
-                id: row_id(self.0.len() as u64, name),
+        let index = self.tasks.iter().position(same_key).unwrap_or_else(|| {
+            self.tasks.push(Task {
+                id: row_id(self.created, name),
                 name: name.to_owned(),
                 request_key: request_key.map(str::to_owned),
                 created_at: now,
             });
-            self.0.len() - 1
+            self.created += 1;
+            self.tasks.len() - 1
         });
-        &self.0[index]
+        &self.tasks[index]
+    }
+
+    /// Removes all tasks; says how many there were.
+    pub fn clear(&mut self) -> usize {
+        std::mem::take(&mut self.tasks).len()
     }
 
     /// Finds a task.
     #[must_use]
     pub fn get(&self, id: &str) -> Option<&Task> {
-        self.0.iter().find(|task| task.id == id)
+        self.tasks.iter().find(|task| task.id == id)
     }
 
     /// All tasks, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = &Task> {
-        self.0.iter()
+        self.tasks.iter()
     }
 }
 

@@ -333,10 +333,22 @@ async fn connections_are_kept_counted_and_dated_in_emulator_time() {
         assert!(date.starts_with("Tue, 01 Jan 2030 00:0") && date.ends_with(" GMT"), "{date}");
         version.bytes().await.unwrap();
     }
+    emulator.inject_executions(&[InjectedExecutions::default()]);
+    poller.poll(0.0).await.unwrap();
+    // What was sent can be compared with what another client sends; keys stay out of it.
+    let sent = poller.json("/_emulator/sent").await;
+    let last = sent.as_array().unwrap().last().unwrap();
+    assert_eq!(last["path"], "/api/stream_udf_execution", "{last}");
+    assert_eq!((&last["query"], &last["status"]), (&json!({ "cursor": "0" }), &json!(200)));
+    assert_eq!(last["headers"]["authorization"], "Convex happy-otter-123|…");
+    // What a connection carried, by what it was for: five questions and a poll, and two looks at the controls.
     let counts = poller.json("/_emulator/connections").await;
-    assert_eq!(counts, json!({ "accepted": 1, "open": 1 }));
+    let first = json!({ "requests": 6, "polls": 1, "controls": 2, "client": null });
+    assert_eq!(counts, json!({ "accepted": 1, "open": 1, "each": [first] }));
     let other = Poller::new(&emulator);
-    assert_eq!(other.json("/_emulator/connections").await["accepted"], 2);
+    let counts = other.json("/_emulator/connections").await;
+    let second = json!({ "requests": 0, "polls": 0, "controls": 1, "client": null });
+    assert_eq!((&counts["accepted"], &counts["each"][1]), (&json!(2), &second));
     assert_eq!(emulator.connections().accepted, 2);
     emulator.stop().await;
 }

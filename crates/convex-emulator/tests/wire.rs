@@ -446,6 +446,29 @@ fn a_task_is_created_once_per_request_key_and_finishes_by_the_clock() {
 }
 
 #[test]
+fn a_reader_runs_public_mutations_and_no_internal_ones() {
+    let mut bench = Bench::new("");
+    let create = json!({"path": "tasks:create", "args": {"name": "probe"}, "format": "json"});
+    for endpoint in ["/api/function", "/api/mutation"] {
+        assert_eq!(bench.call(endpoint, READER, create.clone())["status"], "success");
+    }
+    let body = json!({"path": "tasks:clear", "args": {}, "format": "json"});
+    for endpoint in ["/api/function", "/api/mutation", "/api/run/tasks/clear"] {
+        let request = Request::new("POST", endpoint).header("Authorization", READER).json(&body);
+        let response = bench.send(&request);
+        let refusal: Json = serde_json::from_slice(&response.body).unwrap();
+        assert_eq!(
+            (response.status, &refusal["code"]),
+            (403, &json!("OperationNotPermitted")),
+            "{endpoint}: {refusal}"
+        );
+    }
+    assert_eq!(bench.deployment.tasks().iter().count(), 2);
+    assert_eq!(bench.value("/api/mutation", "tasks:clear", json!({})), json!(2.0));
+    assert_eq!(bench.deployment.tasks().iter().count(), 0);
+}
+
+#[test]
 fn the_breach_scenario_breaches_five_hours_after_the_flag_and_recovers() {
     let mut bench = Bench::with(Scenario::builtin("breach").unwrap());
     let flag = |value: &str| json!([{"name": "ENABLE_MESSAGE_COMPRESSION", "value": value}]);

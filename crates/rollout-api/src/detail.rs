@@ -21,7 +21,8 @@ pub struct RolloutDetail {
     pub waits: Vec<String>,
     /// Verbs that would be accepted now.
     pub allowed: Vec<String>,
-    /// What everybody should know who reads this: the store is not well. `None` = it is.
+    /// What everybody should know who reads this, in calm lines: the store is not well, or a deployment does not tell
+    /// everything that is watched for, or will refuse this version of rolloutd. `None` = nothing of that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notice: Option<String>,
 }

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 pub struct RolloutList {
     /// The rollouts.
     pub rollouts: Vec<RolloutSummary>,
-    /// What everybody should know who reads this: the store is not well. `None` = it is.
+    /// What everybody should know who reads this, in calm lines: the store is not well, or a deployment does not tell
+    /// everything that is watched for, or will refuse this version of rolloutd. `None` = nothing of that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notice: Option<String>,
 }

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use futures_util::future::join;
 use jiff::Timestamp;
 use rollout_core::{EffectKey, FlagName, Known, Observation, Written};
 
@@ -30,14 +31,20 @@ pub(crate) struct Changes {
 
 impl<T: Transport> Convex<T> {
     /// When each variable was written last.
-    pub(crate) async fn writes(&self, key: EffectKey) -> Vec<VariableRow> {
+    pub(crate) async fn writes(&self, key: impl Into<Option<EffectKey>>) -> Vec<VariableRow> {
         let rows = self.told(key, &self.untold.writes, &Call::QueryVariables, wire::decode_rows);
         rows.await.unwrap_or_default()
     }
 
     /// When code was pushed last.
-    pub(crate) async fn push(&self, key: EffectKey) -> Option<Timestamp> {
+    pub(crate) async fn push(&self, key: impl Into<Option<EffectKey>>) -> Option<Timestamp> {
         self.told(key, &self.untold.push, &Call::LastPush, wire::decode_push).await.flatten()
+    }
+
+    /// Asks what every reading asks besides, so that it is known what is not watched. Who wrote a flag is asked only once
+    /// somebody did.
+    pub(crate) async fn look_for_silence(&self) {
+        let (_, _) = join(self.writes(None), self.push(None)).await;
     }
 
     /// The writes of the asked flags that are news, with their authors where the audit log tells.
@@ -72,7 +79,7 @@ impl<T: Transport> Convex<T> {
     /// What a system query tells, unless the deployment was found not to tell.
     async fn told<R>(
         &self,
-        key: EffectKey,
+        key: impl Into<Option<EffectKey>>,
         silence: &Silence,
         call: &Call,
         decode: impl Fn(ConvexValue) -> Result<R, WireError>,

@@ -16,6 +16,7 @@ use crate::calls::Stream;
 use crate::error::{CallError, Stakes};
 use crate::key::{KeyIdentity, KeyReport};
 use crate::silence::Untold;
+use crate::stops::Stops;
 use crate::target::{self, ConvexError, Target};
 use crate::text::Redaction;
 use crate::transport::{Http, Transport};
@@ -52,6 +53,8 @@ pub struct Convex<T = Http> {
     pub(crate) stream: Stream,
     /// What the deployment does not tell about changes.
     pub(crate) untold: Untold,
+    /// When it was stopped.
+    pub(crate) stops: Stops,
 }
 
 impl Convex<Http> {
@@ -100,6 +103,7 @@ impl<T: Transport> Convex<T> {
             set_route,
             stream: Stream::new(),
             untold: Untold::default(),
+            stops: Stops::default(),
         }
     }
 
@@ -186,7 +190,9 @@ impl<T: Transport> Convex<T> {
     /// Takes an answer that is no HTTP error.
     pub(crate) fn accepted(&self, call: &Call, response: Response) -> Result<Response, CallError> {
         match (response.status, call) {
-            (200..300, _) | (FUNCTION_FAILED, Call::Run { .. }) => Ok(response),
+            (200..300, _) | (FUNCTION_FAILED, Call::Run { .. } | Call::Query { .. }) => {
+                Ok(response)
+            }
             (status, _) => {
                 let ErrorBody { code, message } = wire::decode_error(&response);
                 let redact = |text: Option<String>| text.map(|text| self.redaction.apply(text));

@@ -266,10 +266,12 @@ impl<T: Transport> Convex<T> {
 
     /// What the deployment calls its own state: `running`, `paused` …; `None` when it does not say. Answers in every state.
     pub(crate) async fn state(&self, key: EffectKey) -> Option<String> {
-        match self.run(key, &Call::DeploymentState).await {
-            Ok(Ran::Returned(value)) => wire::decode_state(value).ok(),
-            Ok(Ran::Threw(_)) | Err(_) => None,
-        }
+        let Ok(Ran::Returned(value)) = self.run(key, &Call::DeploymentState).await else {
+            return None;
+        };
+        let state = wire::decode_state(value).ok()?;
+        self.stops.note(&state, self.transport().own_elapsed());
+        Some(state)
     }
 }
 

@@ -28,6 +28,7 @@ mod lanes;
 mod measure;
 mod preflight;
 mod silence;
+mod stops;
 mod target;
 mod text;
 mod transport;
@@ -42,6 +43,7 @@ pub use key::{KeyReport, Operations};
 pub use preflight::{
     Admission, Bar, Finding, Needs, Role, Standing, Survey, Wanted, endpoint_finding,
 };
+pub use silence::Unwatched;
 pub use target::{ConvexError, Target};
 pub use transport::{Http, Transport};
 pub use value::{ConvexValue, Pointed, ValueError};

@@ -9,7 +9,20 @@ use std::time::Duration;
 
 use crate::convex::Convex;
 use crate::error::CallError;
+use crate::measure::REASON_BYTES_MAX;
+use crate::text::clip;
 use crate::transport::Transport;
+
+/// Changes that nobody watches, because the deployment did not tell of them when it was asked last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unwatched {
+    /// What: `code pushes`, `rewrites of flags`, `who wrote a flag`.
+    pub what: &'static str,
+    /// Why, in words.
+    pub why: String,
+    /// What to do.
+    pub advice: &'static str,
+}
 
 /// What a deployment was found not to tell.
 #[derive(Debug)]
@@ -24,31 +37,42 @@ pub(crate) struct Untold {
 pub(crate) struct Silence {
     /// What nobody watches meanwhile.
     unwatched: &'static str,
+    /// What to do about it.
+    advice: &'static str,
     state: Mutex<State>,
 }
 
 /// Whether it is told, as of the last time it was asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum State {
     /// It is, or was not asked for yet.
     Told,
     /// It is not; asked for again from a time on, by the time that really passed, or with the next reading.
-    Silent { until: Option<Duration> },
+    Silent { until: Option<Duration>, why: String },
 }
 
 impl Default for Untold {
     fn default() -> Self {
         Self {
-            writes: Silence::new("rewrites of flags"),
-            push: Silence::new("code pushes"),
-            authors: Silence::new("who wrote a flag"),
+            writes: Silence::new(
+                "rewrites of flags",
+                "let the key read data (ViewData); until then only another value of a flag is seen as a change",
+            ),
+            push: Silence::new(
+                "code pushes",
+                "let the key read data (ViewData); until then tell people not to push code in a window",
+            ),
+            authors: Silence::new(
+                "who wrote a flag",
+                "let the key read the audit log (ViewAuditLog), where the team's plan has one; else ask around",
+            ),
         }
     }
 }
 
 impl Silence {
-    fn new(unwatched: &'static str) -> Self {
-        Self { unwatched, state: Mutex::new(State::Told) }
+    fn new(unwatched: &'static str, advice: &'static str) -> Self {
+        Self { unwatched, advice, state: Mutex::new(State::Told) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -57,9 +81,9 @@ impl Silence {
 
     /// True when it makes sense to ask.
     pub(crate) fn is_due(&self, now: Duration) -> bool {
-        match *self.state() {
-            State::Told | State::Silent { until: None } => true,
-            State::Silent { until: Some(until) } => now >= until,
+        match &*self.state() {
+            State::Told | State::Silent { until: None, why: _ } => true,
+            State::Silent { until: Some(until), why: _ } => now >= *until,
         }
     }
 
@@ -77,15 +101,22 @@ impl Silence {
             Why::Error(error) if is_refusal(error) => Some(now.saturating_add(BELIEVED_FOR)),
             Why::Error(_) | Why::Unknown => None,
         };
-        let before = std::mem::replace(&mut *self.state(), State::Silent { until });
-        if before == State::Told {
-            let (unwatched, reason) = (self.unwatched, why.words(deployment));
+        let reason = clip(&why.words(deployment), REASON_BYTES_MAX);
+        let silent = State::Silent { until, why: reason.clone() };
+        if std::mem::replace(&mut *self.state(), silent) == State::Told {
+            let unwatched = self.unwatched;
             tracing::warn!(deployment, unwatched, reason, "the deployment does not tell");
         }
     }
 
-    fn is_silent(&self) -> bool {
-        *self.state() != State::Told
+    fn unwatched(&self) -> Option<Unwatched> {
+        match &*self.state() {
+            State::Told => None,
+            State::Silent { until: _, why } => {
+                let Self { unwatched: what, advice, state: _ } = self;
+                Some(Unwatched { what, why: why.clone(), advice })
+            }
+        }
     }
 }
 
@@ -108,12 +139,10 @@ impl Why<'_> {
 }
 
 impl<T: Transport> Convex<T> {
-    /// What is not watched on this deployment, because it did not tell when it was asked last: `code pushes`, `rewrites of
-    /// flags`, `who wrote a flag`.
-    pub fn unwatched(&self) -> Vec<&'static str> {
+    /// What is not watched on this deployment, as of the last time that it was asked.
+    pub fn unwatched(&self) -> Vec<Unwatched> {
         let Untold { writes, push, authors } = &self.untold;
-        let silent = [push, writes, authors].into_iter().filter(|silence| silence.is_silent());
-        silent.map(|silence| silence.unwatched).collect()
+        [push, writes, authors].into_iter().filter_map(Silence::unwatched).collect()
     }
 }
 
@@ -148,15 +177,16 @@ mod tests {
             (refused(503), false),
             (timed_out.into(), false),
         ] {
-            let (silence, now) = (Silence::new("x"), Duration::from_secs(7));
-            assert!(silence.is_due(now) && !silence.is_silent());
+            let (silence, now) = (Silence::new("x", "y"), Duration::from_secs(7));
+            assert!(silence.is_due(now) && silence.unwatched().is_none());
             silence.goes_on("prod", now, Why::Error(&error));
-            assert!(silence.is_silent(), "{error:?}");
+            let Unwatched { what, why, advice } = silence.unwatched().unwrap();
+            assert_eq!((what, why, advice), ("x", error.reason("prod"), "y"));
             assert_eq!(silence.is_due(now), !is_believed, "{error:?}");
             assert_eq!(silence.is_due(now + HOUR - Duration::from_millis(1)), !is_believed);
             assert!(silence.is_due(now + HOUR), "{error:?}");
             silence.ended("prod");
-            assert!(silence.is_due(now) && !silence.is_silent());
+            assert!(silence.is_due(now) && silence.unwatched().is_none());
         }
     }
 }

@@ -40,6 +40,13 @@ pub enum Call {
         /// One object.
         args: Json,
     },
+    /// A user's query. Whatever else has that name is not run.
+    Query {
+        /// `dir/module:function`.
+        path: String,
+        /// One object.
+        args: Json,
+    },
     /// Running, paused, disabled or suspended; works in all of these states.
     DeploymentState,
     /// What the key may do.
@@ -220,10 +227,8 @@ pub fn encode(call: &Call, key: Option<EffectKey>) -> Request {
         }
         Call::QueryVariables => (Method::Post, "/api/query", Some(system_query(VARIABLES_QUERY))),
         Call::DeploymentState => (Method::Post, "/api/query", Some(system_query(STATE_QUERY))),
-        Call::Run { path, args } => {
-            let body = serde_json::json!({ "path": path, "args": args, "format": FORMAT });
-            (Method::Post, "/api/function", Some(body))
-        }
+        Call::Run { path, args } => (Method::Post, "/api/function", Some(question(path, args))),
+        Call::Query { path, args } => (Method::Post, "/api/query", Some(question(path, args))),
         Call::CheckKey => (Method::Get, "/api/check_admin_key", None),
         Call::InstanceName => (Method::Get, "/instance_name", None),
         Call::ServerVersion => (Method::Get, "/version", None),
@@ -251,6 +256,7 @@ pub fn encode(call: &Call, key: Option<EffectKey>) -> Request {
         | Call::QueryVariables
         | Call::SetVariables(..)
         | Call::Run { .. }
+        | Call::Query { .. }
         | Call::DeploymentState
         | Call::CheckKey => (String::new(), None),
     };
@@ -260,6 +266,10 @@ pub fn encode(call: &Call, key: Option<EffectKey>) -> Request {
     headers.extend(body.as_ref().map(|_| ("content-type", String::from("application/json"))));
     let body = body.map(|body| body.to_string()).unwrap_or_default();
     Request { method, path, query, headers, body, held }
+}
+
+fn question(path: &str, args: &Json) -> Json {
+    serde_json::json!({ "path": path, "args": args, "format": FORMAT })
 }
 
 /// Reads the answer to [`Call::ListVariables`].

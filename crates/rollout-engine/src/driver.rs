@@ -44,6 +44,8 @@ use crate::store::{Append, Standing, Store, StoreError, Writer, WriterHandle};
 use self::condition::Condition;
 use self::restraint::Tends;
 
+pub use creation::check_free;
+
 /// Inputs taken in one turn.
 const TURN_MAX: usize = 256;
 /// Times that the loop steps aside for other tasks before a commit.

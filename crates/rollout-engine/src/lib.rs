@@ -26,7 +26,7 @@ mod tests;
 #[cfg(any(test, feature = "testing"))]
 pub use clock::ManualClock;
 pub use clock::{Clock, Moment, ScaledClock, SystemClock};
-pub use driver::Engine;
+pub use driver::{Engine, check_free};
 pub use effects::{Perform, Performing};
 pub use error::{EngineError, Unrecorded};
 pub use handle::{

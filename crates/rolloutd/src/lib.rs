@@ -4,6 +4,7 @@
 //! (`routes`, `access`) and shows them what there is (`view`).
 
 mod access;
+mod alarms;
 mod backup;
 mod cli;
 mod clock;

@@ -7,47 +7,49 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::join;
 use rollout_convex::Convex;
-use rollout_core::{Effect, EffectKey, Observation, Outcome, PendingEffect, Source};
+use rollout_core::{Effect, EffectKey, Observation, Outcome, PendingEffect, RolloutId, Source};
 use rollout_engine::{Perform, Performing};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+use crate::alarms::{ALARMS_MAX, Alarm};
 use crate::endpoints::Endpoints;
 use crate::wiring::Deployments;
-
-/// How many alarms may wait; one for each deployment is enough, and what does not fit comes again.
-const ALARMS_MAX: usize = 16;
 
 /// Performs the engine's effects.
 #[derive(Debug)]
 pub(crate) struct Performer {
     deployments: Arc<Deployments>,
     endpoints: Arc<Endpoints>,
-    alarms: mpsc::Sender<String>,
+    alarms: mpsc::Sender<Alarm>,
     /// Who follows a stream, by deployment.
     following: Mutex<BTreeMap<String, Following>>,
 }
 
 impl Performer {
-    /// Begins nothing yet. The receiver gets the name of a deployment whenever a source that follows its stream shows what looks
-    /// like a breach.
+    /// Begins nothing yet. The receiver gets an alarm whenever a source that follows a deployment's stream shows what
+    /// looks like a breach.
     pub(crate) fn new(
         deployments: Arc<Deployments>,
         endpoints: Arc<Endpoints>,
-    ) -> (Self, mpsc::Receiver<String>) {
+    ) -> (Self, mpsc::Receiver<Alarm>) {
         let (alarms, told) = mpsc::channel(ALARMS_MAX);
         (Self { deployments, endpoints, alarms, following: Mutex::default() }, told)
     }
 
-    /// Sees to it that a deployment's stream is followed, by the adapter that asks.
-    fn follow(&self, name: &str, convex: &Arc<Convex>) {
+    /// Sees to it that a deployment's stream is followed, by the adapter that asks and for the rollout that needs it.
+    fn follow(&self, name: &str, rollout: RolloutId, convex: &Arc<Convex>) {
         let mut following = self.following.lock().unwrap_or_else(PoisonError::into_inner);
         // A new credential comes with a new adapter, which knows nothing of what the old one follows.
         let is_current =
-            |one: &Following| Arc::ptr_eq(&one.convex, convex) && !one.task.is_finished();
-        if !following.get(name).is_some_and(is_current) {
-            let begun = Following::begin(name.to_owned(), Arc::clone(convex), self.alarms.clone());
-            following.insert(name.to_owned(), begun);
+            |one: &&Following| Arc::ptr_eq(&one.convex, convex) && !one.task.is_finished();
+        match following.get(name).filter(is_current) {
+            Some(one) => drop(one.rollout.send_replace(rollout)),
+            None => {
+                let (name, convex) = (name.to_owned(), Arc::clone(convex));
+                let begun = Following::begin(name.clone(), rollout, convex, self.alarms.clone());
+                following.insert(name, begun);
+            }
         }
     }
 }
@@ -59,7 +61,7 @@ impl Perform for Performer {
             Err(fault) => return Box::pin(ready(Outcome::failed(fault))),
         };
         if follows_a_stream(&effect.effect) {
-            self.follow(&effect.deployment, &convex);
+            self.follow(&effect.deployment, effect.key.rollout, &convex);
         }
         let endpoints = Arc::clone(&self.endpoints);
         Box::pin(perform(convex, endpoints, effect.key, effect.effect))
@@ -103,20 +105,31 @@ fn follows_a_stream(effect: &Effect) -> bool {
 /// The task that follows one deployment's stream; ends when this is dropped.
 #[derive(Debug)]
 struct Following {
+    /// Whose readings need it.
+    rollout: watch::Sender<RolloutId>,
     convex: Arc<Convex>,
     task: JoinHandle<()>,
 }
 
 impl Following {
-    /// Begins to follow. While nobody asks about executions, nothing is sent. The deployment's name goes to `alarms` when
-    /// something looks like a breach; where nobody takes it in time, it comes again as long as it looks so.
-    fn begin(name: String, convex: Arc<Convex>, alarms: mpsc::Sender<String>) -> Self {
+    /// Begins to follow. While nobody asks about executions, nothing is sent. The alarm goes to `alarms` when something
+    /// looks like a breach; where nobody takes it in time, it comes again as long as it looks so.
+    fn begin(
+        name: String,
+        rollout: RolloutId,
+        convex: Arc<Convex>,
+        alarms: mpsc::Sender<Alarm>,
+    ) -> Self {
+        let (rollout, current) = watch::channel(rollout);
         let followed = Arc::clone(&convex);
         let task = tokio::spawn(async move {
-            let tell = || drop(alarms.try_send(name.clone()));
+            let tell = || {
+                let alarm = Alarm { deployment: name.clone(), rollout: *current.borrow() };
+                drop(alarms.try_send(alarm));
+            };
             join(followed.follow(), followed.alarms(tell)).await;
         });
-        Self { convex, task }
+        Self { rollout, convex, task }
     }
 }
 

@@ -16,11 +16,12 @@ use rollout_engine::store::{
 };
 use rollout_engine::{Clock, Engine, EngineError, Handle};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle};
 use tracing::{info, warn};
 
 use crate::access::Peer;
+use crate::alarms;
 use crate::config::Config;
 use crate::endpoints::Endpoints;
 use crate::observe::Performer;
@@ -140,7 +141,7 @@ impl Daemon {
         info!(version = env!("CARGO_PKG_VERSION"), "starting");
         let deployments = Arc::new(Deployments::new(&config.deployments, &clock));
         let endpoints = Arc::new(Endpoints::new(&config.endpoints));
-        let (performer, alarms) = Performer::new(Arc::clone(&deployments), Arc::clone(&endpoints));
+        let (performer, alarmed) = Performer::new(Arc::clone(&deployments), Arc::clone(&endpoints));
         let options = OpenOptions { damage, ..OpenOptions::default() };
         let source = SledSource::new(&config.store_dir(), options);
         let (store, origin) = open(config.store_dir(), source.clone()).await?;
@@ -178,7 +179,11 @@ impl Daemon {
             engine: tokio::spawn(engine.run()),
             server: tokio::spawn(server.into_future()),
             tending: tokio::spawn(systemd::tend(handle.clone(), origin, stopping.subscribe())),
-            alarmed: tokio::spawn(alarmed(alarms, handle.clone(), until(stopping.subscribe()))),
+            alarmed: tokio::spawn(alarms::pass_on(
+                alarmed,
+                handle.clone(),
+                until(stopping.subscribe()),
+            )),
             handle,
             stopping,
             _place: place,
@@ -293,23 +298,6 @@ fn announce(dir: &Path, report: &OpenReport) {
     }
     for aside in &report.quarantined {
         warn!(rollout = %aside.rollout, code = "RO0208", place = aside.place, "quarantined, so nobody watches its flags: {}", aside.why);
-    }
-}
-
-/// Tells the engine of every deployment that needs a look at once, until it is over.
-async fn alarmed(
-    mut alarms: mpsc::Receiver<String>,
-    handle: Handle,
-    over: impl Future<Output = ()>,
-) {
-    let pass_on = async {
-        while let Some(deployment) = alarms.recv().await {
-            handle.stirred(deployment).await;
-        }
-    };
-    tokio::select! {
-        () = pass_on => {}
-        () = over => {}
     }
 }
 

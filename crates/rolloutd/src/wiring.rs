@@ -160,6 +160,11 @@ impl Deployments {
         self.links.iter().map(|(name, link)| (name.clone(), condition(link))).collect()
     }
 
+    /// The adapter that was used last, for what it knows already; whether it is still the right one is not looked at.
+    pub(crate) fn known(&self, name: &str) -> Option<Arc<Convex>> {
+        self.links.get(name)?.lock().convex.clone().ok()
+    }
+
     /// The adapter of a deployment.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ export default defineConfig({
     // The runtime that convex-test asks for: like Convex's own, it has no Node modules.
     environment: "edge-runtime",
     include: ["test/**/*.test.ts"],
-    // Written by `module.rs`: which places of the answers a plan without sources reads.
-    provide: { pointers: JSON.parse(readFileSync("pointers.json", "utf8")) } as never,
+    // Written by `module.rs`: which places of the answers a plan without sources reads, and what the guide's plan verifies.
+    provide: JSON.parse(readFileSync("provided.json", "utf8")) as never,
   },
 });

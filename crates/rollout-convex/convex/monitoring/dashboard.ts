@@ -3,9 +3,14 @@
 // One file to drop into an app's `convex/` folder. It needs no schema and no index of its own, changes nothing, and
 // reads a bounded number of rows. Edit CONFIG; the rest should fit as it is. What is not known is null, never 0 % and
 // never 100 %: rolloutd takes null for "no data", which is neither a pass nor a breach.
+//
+// `getFeatureFlags` answers each flag of CONFIG as on or off and, as `mode`, which of its two code paths the app takes:
+// `workflow`, durable execution, while ENABLE_WORKFLOW is on, and `direct`, what it reverts to, while it is off. A plan
+// asks for it right after the flag was read back. It is read where the app's own functions read it, so it shows that
+// the new value has reached the running code; that workflows also finish is what the health and a smoke test show.
 
 import { internalQueryGeneric, type DocumentByName, type GenericQueryCtx } from "convex/server";
-import { v, type GenericId, type Infer } from "convex/values";
+import { v, type GenericId, type Infer, type VBoolean } from "convex/values";
 
 /** A table whose rows are pieces of work, one row each. */
 type Work = {
@@ -86,7 +91,9 @@ const CONFIG = {
     "ENABLE_MESSAGE_COMPRESSION",
     "LOG_PROVIDER_ENABLED",
     "ENABLE_WORKFLOW",
-  ],
+  ] as const,
+  /** Which code path the app takes: `on` while the flag is on, `off` while it is not. */
+  mode: { flag: "ENABLE_WORKFLOW", on: "workflow", off: "direct" } as const,
 };
 
 /** The stretch of time asked about, `from` ≤ t < `to`, in milliseconds since 1970. Without `to`: up to now. */
@@ -118,9 +125,14 @@ const alert = v.object({
   metric: v.string(),
   value: v.number(),
 });
+const mode = v.union(v.literal(CONFIG.mode.on), v.literal(CONFIG.mode.off));
+type Flag = (typeof CONFIG.flags)[number];
+const flags = Object.fromEntries(CONFIG.flags.map((flag) => [flag, v.boolean()]));
+const featureFlags = v.object({ ...(flags as Record<Flag, VBoolean>), mode });
 
 export type SystemHealth = Infer<typeof systemHealth>;
 export type Alert = Infer<typeof alert>;
+export type FeatureFlags = Infer<typeof featureFlags>;
 
 /** How the app fares. */
 export const getSystemHealth = internalQueryGeneric({
@@ -139,12 +151,14 @@ export const checkAlerts = internalQueryGeneric({
   },
 });
 
-/** The flags as the app sees them: on or off. */
+/** The flags as the app sees them, on or off, and which code path it takes by them. */
 export const getFeatureFlags = internalQueryGeneric({
   args: {},
-  returns: v.record(v.string(), v.boolean()),
-  handler: async (): Promise<Record<string, boolean>> =>
-    Object.fromEntries(CONFIG.flags.map((flag) => [flag, process.env[flag] === "true"])),
+  returns: featureFlags,
+  handler: async (): Promise<FeatureFlags> => {
+    const flags = Object.fromEntries(CONFIG.flags.map((flag) => [flag, isOn(flag)])) as Record<Flag, boolean>;
+    return { ...flags, mode: isOn(CONFIG.mode.flag) ? CONFIG.mode.on : CONFIG.mode.off };
+  },
 });
 
 type Ctx = GenericQueryCtx<any>;
@@ -269,6 +283,11 @@ function beyond(health: Measured, side: "target" | "alert"): [Metric, number, Li
     const isBeyond = limit.wants === "low" ? value > limit[side] : value < limit[side];
     return isBeyond ? [[metric, value, limit] as [Metric, number, Limit]] : [];
   });
+}
+
+/** As the guide says it: on is the text `true` and nothing else. */
+function isOn(flag: string): boolean {
+  return process.env[flag] === "true";
 }
 
 function isId(value: unknown): value is GenericId<any> {

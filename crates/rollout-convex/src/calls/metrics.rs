@@ -25,7 +25,8 @@ impl<T: Transport> Convex<T> {
     ///
     /// # Errors
     ///
-    /// [`Lack::Failed`] when the deployment does not answer, [`Lack::Missing`] when it has nothing for that time.
+    /// [`Lack::Failed`] when the deployment does not answer, [`Lack::Missing`] when it has nothing for that time, or
+    /// holds calls that it refused because it was stopped.
     pub async fn app_metrics(
         &self,
         calls: &Calls,
@@ -37,6 +38,10 @@ impl<T: Transport> Convex<T> {
             return Err(Lack::Failed(words.into()));
         }
         let minutes = Minutes::of(calls, span)?;
+        let now = self.transport().own_elapsed();
+        if let Some(words) = self.stops.mar(now, span, minutes.range().0, calls.over) {
+            return Err(Lack::Missing(words));
+        }
         let mut answers = self.figures(figures::asks(calls, pointers), minutes).await;
         let more = figures::more_asks(&answers);
         answers.extend(self.figures(more, minutes).await);

@@ -132,7 +132,7 @@ fn advice(line: &str) -> Option<&'static str> {
 /// How the error of user code begins.
 const THROWN: &str = "Uncaught ";
 /// The state in which functions run.
-const RUNNING: &str = "running";
+pub(crate) const RUNNING: &str = "running";
 /// Longest state that is quoted; the longest known has nine bytes.
 const STATE_BYTES_MAX: usize = 40;
 /// Longest quotation of what a function said.

@@ -9,6 +9,7 @@ use rollout_core::{FaultClass, Source};
 
 use crate::error::{CallError, Stakes};
 use crate::key::{KeyIdentity, KeyReport, WRITE};
+use crate::silence::Unwatched;
 use crate::text::clip;
 use crate::wire::normal_path;
 
@@ -48,6 +49,11 @@ pub(super) fn reach(look: &Look, name: &str) -> Finding {
     }
 }
 
+/// What of changes by others will not be seen.
+pub(super) fn unwatched(Unwatched { what, why, advice }: Unwatched) -> Finding {
+    Finding::warn("changes", format!("not watched: {what}; {why}"), advice)
+}
+
 /// Whether URL and key are of the same deployment.
 pub(super) fn url(look: &Look, identity: &KeyIdentity, remarks: &[String]) -> Vec<Finding> {
     const CHECK: &str = "url";
@@ -81,6 +87,10 @@ pub(super) fn url(look: &Look, identity: &KeyIdentity, remarks: &[String]) -> Ve
                 true => Finding::warn(CHECK, found, advice),
                 false => Finding::fail(CHECK, found, advice),
             });
+        }
+        (Err(CallError::Transport(_)), Some(_)) if look.sighting.is_some() => {
+            let found = "the deployment did not tell its name in time";
+            findings.push(Finding::unknown(CHECK, found, "run this again"));
         }
         (Err(_), Some(_)) if look.sighting.is_some() && findings.is_empty() => {
             let found =

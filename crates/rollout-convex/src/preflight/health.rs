@@ -24,10 +24,10 @@ pub(super) fn findings(look: &Look, needs: &Needs) -> Vec<Finding> {
         Some(Control::Told(told)) => {
             judged(name, source, needs, |pointer, unit| told.measured(pointer, unit))
         }
-        Some(Control::Missing(words)) => missing(name, words),
+        Some(Control::Missing(words)) => missing(name, source, words),
         Some(Control::Failed(words)) => failed(name, source, words),
-        Some(Control::NotAsked(words)) => {
-            Finding::unknown(CHECK, format!("{name} was not asked: {words}"), RUN_AGAIN)
+        Some(Control::NotAsked(words, advice)) => {
+            Finding::unknown(CHECK, format!("{name} was not asked: {words}"), *advice)
         }
         None => Finding::unknown(CHECK, format!("{name} was not asked"), RUN_AGAIN),
     });
@@ -40,14 +40,14 @@ pub fn endpoint_finding(name: &str, source: &Source, needs: &Needs, answer: &Ans
         Answer::Told { document, .. } => {
             judged(name, source, needs, |pointer, unit| measured(document, pointer, unit))
         }
-        Answer::Missing(words) => missing(name, words),
+        Answer::Missing(words) => missing(name, source, words),
         Answer::Failed(words) => failed(name, source, words),
     }
 }
 
-fn missing(name: &str, words: &str) -> Finding {
+fn missing(name: &str, source: &Source, words: &str) -> Finding {
     let words = clip(words, REASON_BYTES_MAX);
-    Finding::warn(CHECK, format!("{name} has nothing to show: {words}"), NOTHING_SHOWN)
+    Finding::warn(CHECK, format!("{name} has nothing to show: {words}"), missing_advice(source))
 }
 
 fn failed(name: &str, source: &Source, words: &str) -> Finding {
@@ -83,8 +83,12 @@ fn judged(
             found,
             "look at it before a flag is turned on: it is beyond its target already",
         ),
-        Verdict::NoData => Finding::warn(CHECK, found, NOTHING_SHOWN),
-        Verdict::Error => Finding::fail(CHECK, found, failed_advice(source)),
+        Verdict::NoData => Finding::warn(CHECK, found, missing_advice(source)),
+        Verdict::Error => Finding::fail(
+            CHECK,
+            found,
+            "correct pointer or unit of that criterion: the source answers, and not with such a value there",
+        ),
         Verdict::Breach => Finding::fail(
             CHECK,
             found,
@@ -93,6 +97,7 @@ fn judged(
     }
 }
 
+/// What helps where a source could not be asked, or answered with something that cannot be used.
 fn failed_advice(source: &Source) -> String {
     match source {
         Source::Function(call) => {
@@ -102,18 +107,31 @@ fn failed_advice(source: &Source) -> String {
                 clip(&call.args, 80)
             )
         }
-        Source::Executions(_) | Source::AppMetrics(_) => {
-            String::from("look at the key's permissions and at the deployment's health page")
-        }
-        Source::Http(_) | Source::Prometheus(_) => {
-            String::from("look at its endpoint in rolloutd.toml, and ask it with curl")
-        }
+        Source::Executions(_) | Source::AppMetrics(_) => String::from(
+            "run this again; if it stays, look at the deployment's own health page and at the permissions above",
+        ),
+        Source::Http(_) => String::from(
+            "correct `path` in the plan, or the endpoint in rolloutd.toml; curl shows what it answers",
+        ),
+        Source::Prometheus(_) => String::from(
+            "correct `query` in the plan, or the endpoint in rolloutd.toml; Prometheus' own page shows what it answers",
+        ),
     }
 }
 
 /// What helps where a source has no value.
-const NOTHING_SHOWN: &str = "make it show a value, or correct the pointer: what shows nothing is never a pass, and holds up the phase";
+fn missing_advice(source: &Source) -> String {
+    let way = match source {
+        Source::Function(_) | Source::Http(_) => "make it show a value, or correct the pointer",
+        Source::Executions(_) | Source::AppMetrics(_) => {
+            "wait for calls, or correct functions, callers, `over` or `calls_min` in the plan"
+        }
+        Source::Prometheus(_) => "ask for something that always has a value",
+    };
+    format!("{way}: what shows nothing is never a pass, and holds up the phase")
+}
+
 /// What helps where nothing was asked.
-const RUN_AGAIN: &str = "put right what is said above, then run this again";
+const RUN_AGAIN: &str = "run this again";
 /// Longest value that is shown.
 const SHOWN_BYTES_MAX: usize = 80;

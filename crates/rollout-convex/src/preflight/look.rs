@@ -10,6 +10,7 @@ use futures_util::future::{join, join5};
 use futures_util::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use rollout_core::{Source, Span, SpanEnd};
+use tokio::time::timeout_at;
 
 use crate::calls::{Lack, Told};
 use crate::convex::Convex;
@@ -18,9 +19,12 @@ use crate::error::{CallError, TransportError};
 use crate::flags::Variables;
 use crate::functions::{CALLS_AT_ONCE_MAX, bound_args};
 use crate::key::KeyReport;
+use crate::text::clip;
 use crate::transport::Transport;
 use crate::value::ConvexValue;
-use crate::wire::{self, Call, DeployedFunction, DeploymentKind, Ran, Response, WireError};
+use crate::wire::{
+    self, Call, DeployedFunction, DeploymentKind, Ran, Response, WireError, normal_path,
+};
 
 use super::Needs;
 
@@ -37,8 +41,8 @@ pub(super) enum Control {
     Missing(String),
     /// It was asked, and failed.
     Failed(String),
-    /// It was not asked.
-    NotAsked(String),
+    /// It was not asked, and what to do instead.
+    NotAsked(String, &'static str),
 }
 
 /// Everything that was seen.
@@ -70,6 +74,14 @@ pub(super) struct Sighting {
     pub(super) took: Duration,
 }
 
+/// What is known of the deployment when its sources are asked.
+struct Seen<'a> {
+    /// Its state, where that is another one than running.
+    stopped: Option<&'a str>,
+    /// Its functions, as far as they are known.
+    deployed: &'a [DeployedFunction],
+}
+
 /// The way of one preflight's questions.
 struct Asker<'a, T> {
     convex: &'a Convex<T>,
@@ -99,7 +111,13 @@ impl Look {
         .await;
         let key = key.and_then(|response| Ok(wire::decode_key(&response)?));
         let controls = match &key {
-            Ok(_) => asker.controls(needs, state.as_ref().ok()).await,
+            Ok(_) => {
+                let silence = timeout_at(asker.deadline, convex.look_for_silence());
+                let deployed = functions.as_deref().unwrap_or_default();
+                let controls = asker.controls(needs, state.as_ref().ok(), deployed);
+                // What was not found out in time is not said to be missing.
+                join(controls, silence).await.0
+            }
             Err(_) => needs.sources.keys().map(|name| (name.clone(), not_asked())).collect(),
         };
         Self {
@@ -164,19 +182,25 @@ impl<'a, T: Transport> Asker<'a, T> {
     }
 
     async fn in_time<V>(&self, asking: impl Future<Output = Answer<V>>) -> Answer<V> {
-        match tokio::time::timeout_at(self.deadline, asking).await {
+        match timeout_at(self.deadline, asking).await {
             Ok(answer) => answer,
             Err(_) => Err(TransportError::TimedOut { after: self.within }.into()),
         }
     }
 
     /// Asks each source once, a few at a time.
-    async fn controls(&self, needs: &Needs, state: Option<&String>) -> BTreeMap<String, Control> {
+    async fn controls(
+        &self,
+        needs: &Needs,
+        state: Option<&String>,
+        deployed: &[DeployedFunction],
+    ) -> BTreeMap<String, Control> {
         let stopped = state.map(String::as_str).filter(|state| *state != RUNNING);
+        let seen = Seen { stopped, deployed };
         // Endpoints are other servers; whoever knows them asks them.
         let asked = needs.sources.iter().filter(|(_, source)| is_on_deployment(source));
         let asked: Vec<_> = asked
-            .map(|(name, source)| self.named(name, source, needs.pointers(name), stopped))
+            .map(|(name, source)| self.named(name, source, needs.pointers(name), &seen))
             .collect();
         stream::iter(asked).buffer_unordered(CALLS_AT_ONCE_MAX).collect().await
     }
@@ -186,13 +210,13 @@ impl<'a, T: Transport> Asker<'a, T> {
         name: &str,
         source: &Source,
         pointers: Vec<&str>,
-        stopped: Option<&str>,
+        seen: &Seen<'_>,
     ) -> (String, Control) {
-        (name.to_owned(), self.control(source, &pointers, stopped).await)
+        (name.to_owned(), self.control(source, &pointers, seen).await)
     }
 
     /// Asks one source about the last quarter of an hour.
-    async fn control(&self, source: &Source, pointers: &[&str], stopped: Option<&str>) -> Control {
+    async fn control(&self, source: &Source, pointers: &[&str], seen: &Seen<'_>) -> Control {
         match source {
             Source::Function(call) => {
                 let to = (self.now)();
@@ -200,7 +224,7 @@ impl<'a, T: Transport> Asker<'a, T> {
                 let at = |moment: Timestamp| moment.as_millisecond().to_string();
                 let args = call.args.replace(FROM, &at(from)).replace(TO, &at(to));
                 let call = rollout_core::FunctionCall { path: call.path.clone(), args };
-                self.function(&call, stopped).await
+                self.function(&call, seen).await
             }
             Source::Executions(calls) => {
                 let glance = self.convex.glance(calls, self.span(calls.over));
@@ -211,7 +235,7 @@ impl<'a, T: Transport> Asker<'a, T> {
                 self.counted(self.convex.app_metrics(calls, span, pointers)).await
             }
             Source::Http(_) | Source::Prometheus(_) => {
-                Control::NotAsked(String::from("it is not asked of the deployment"))
+                Control::NotAsked(String::from("it is not asked of the deployment"), AGAIN)
             }
         }
     }
@@ -223,7 +247,7 @@ impl<'a, T: Transport> Asker<'a, T> {
     }
 
     async fn counted(&self, asking: impl Future<Output = Result<Told, Lack>>) -> Control {
-        match tokio::time::timeout_at(self.deadline, asking).await {
+        match timeout_at(self.deadline, asking).await {
             Ok(Ok(told)) => Control::Told(told),
             Ok(Err(Lack::Missing(words))) => Control::Missing(words),
             Ok(Err(Lack::Failed(words))) => Control::Failed(words),
@@ -234,17 +258,25 @@ impl<'a, T: Transport> Asker<'a, T> {
         }
     }
 
-    async fn function(&self, call: &rollout_core::FunctionCall, stopped: Option<&str>) -> Control {
+    /// Asks a query, and nothing that may be more than one.
+    async fn function(&self, call: &rollout_core::FunctionCall, seen: &Seen<'_>) -> Control {
         let args = match bound_args(call, &BTreeMap::new()) {
             Ok(args) => args,
             Err(words) => return Control::Failed(words),
         };
         let path = call.path.clone();
-        let run = Call::Run { path: path.clone(), args };
+        let known = seen.deployed.iter().find(|known| known.path == normal_path(&path));
+        if let Some(known) = known.filter(|known| known.kind != "Query") {
+            let kind = clip(&known.kind.to_lowercase(), 40);
+            let words =
+                format!("{path} is a {kind}, which may change something, and this look may not");
+            return Control::NotAsked(words.replace(" a action", " an action"), NO_QUERY);
+        }
+        let run = Call::Query { path: path.clone(), args };
         match self.in_time(self.convex.run(None, &run)).await {
             Ok(Ran::Returned(document)) => Control::Document(document),
             Ok(Ran::Threw(thrown)) => {
-                Control::Failed(thrown_words(&path, &thrown, stopped, &self.convex.name))
+                Control::Failed(thrown_words(&path, &thrown, seen.stopped, &self.convex.name))
             }
             Err(error) => Control::Failed(format!(
                 "could not ask {path}: {}",
@@ -279,13 +311,17 @@ pub(super) fn is_on_deployment(source: &Source) -> bool {
 }
 
 fn not_asked() -> Control {
-    Control::NotAsked(String::from("the deployment has to take the key first"))
+    Control::NotAsked(String::from("the deployment has to take the key first"), AGAIN)
 }
 
 fn unasked() -> CallError {
     WireError::Unexpected("asked for here").into()
 }
 
+/// What helps where nothing was asked yet.
+const AGAIN: &str = "put right what is said above, then run this again";
+/// What helps where a source is no query.
+const NO_QUERY: &str = "make it a query; what it answers is first seen in the rollout's baseline";
 /// How far back a control query of a function looks, where it takes a range of time.
 const CONTROL_SPAN: SignedDuration = SignedDuration::from_mins(15);
 /// Where that range begins, in a function's arguments; see `FunctionCall`.

@@ -141,6 +141,9 @@ impl<T: Transport> Convex<T> {
         findings.extend(functions::findings(&look, needs, &self.name));
         findings.extend(flags::findings(&look, needs, &self.name));
         findings.extend(health::findings(&look, needs));
+        if look.key.is_ok() {
+            findings.extend(self.unwatched().into_iter().map(entry::unwatched));
+        }
         findings
     }
 

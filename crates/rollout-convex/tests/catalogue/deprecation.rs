@@ -68,12 +68,15 @@ async fn an_upgrade_that_is_required_is_told_and_fails_nothing() {
     let convex = adapter(&server.url, KEY);
     assert_eq!(convex.deprecation(), None);
     let warnings = Warnings::default();
+    // With a single subscriber, a warning that another test is the first to log would be switched off for all threads: tracing
+    // then asks the thread at hand, which has none. With two it asks them.
+    let second = tracing::Dispatch::new(Warnings::default());
     let heard = tracing::subscriber::set_default(warnings.clone());
     for seq in 1..4 {
         let done = convex.perform(key(seq), &set(&[("A", "true")])).await;
         assert_eq!(done, flags_set(&[], &["A"]));
     }
-    drop(heard);
+    drop((heard, second));
     let expected = "deployment prod will soon refuse this version of rolloutd; install a newer one in time \
                     (UpgradeRequired: use 2.0, not with [key])";
     assert_eq!(convex.deprecation(), Some(expected));

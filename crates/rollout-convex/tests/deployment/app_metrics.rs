@@ -2,13 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use convex_emulator::delivery::{self, Delivery};
-use convex_emulator::{Deployment, DeploymentSettings, InjectedExecutions, Scenario};
+use convex_emulator::{Deployment, DeploymentSettings, InjectedExecutions, RunState, Scenario};
 use jiff::{SignedDuration, Timestamp};
 use rollout_convex::wire::{Method, Request, Response};
 use rollout_convex::{Convex, Lack, Told, Transport, TransportError};
-use rollout_core::{Calls, Extent, Measured, Span, SpanEnd, Unit};
+use rollout_core::{
+    Calls, Effect, Extent, Measured, MetricQuery, Observation, Outcome, Source, SourceQuery, Span,
+    SpanEnd, Unit,
+};
+
+use crate::support::key;
 
 const KEY: &str = "otter|010123456789abcdef";
 const ALL: [&str; 3] = ["/errorRate", "/p95", "/cacheHitPercentage"];
@@ -17,6 +23,11 @@ const ALL: [&str; 3] = ["/errorRate", "/p95", "/cacheHitPercentage"];
 struct World(Arc<Mutex<(Deployment, Timestamp)>>);
 
 impl Transport for World {
+    fn own_elapsed(&self) -> Duration {
+        let now = self.0.lock().unwrap().1;
+        Duration::try_from(now.duration_since(Timestamp::UNIX_EPOCH)).unwrap()
+    }
+
     async fn send(&self, request: Request) -> Result<Response, TransportError> {
         let headers = request.headers.into_iter().map(|(name, value)| (name.to_owned(), value));
         let mut headers: BTreeMap<_, _> = headers.collect();
@@ -240,4 +251,57 @@ async fn what_else_the_deployment_knows_is_asked_where_it_is_wanted() {
     let callers = Calls { callers: vec!["Cron".into()], ..calls(&[]) };
     let refused = bench.convex.app_metrics(&callers, span, &[]).await;
     assert!(matches!(refused, Err(Lack::Failed(words)) if words.contains("do not know callers")));
+}
+
+/// The error rate as a reading tells it at `secs`, about the last ten minutes.
+async fn rate(bench: &Bench, convex: &Convex<World>, secs: i64) -> Measured {
+    bench.world.0.lock().unwrap().1 = bench.at(secs);
+    let span = Span { from: bench.at(0), to: bench.at(secs), end: SpanEnd::Now };
+    let metric = MetricQuery {
+        criterion: "error_rate".into(),
+        pointer: "/errorRate".into(),
+        unit: Unit::Percent,
+        alert: None,
+    };
+    let ask = Source::AppMetrics(calls(&["messages:send"]));
+    let sources = vec![SourceQuery::once("app", ask, span, vec![metric])];
+    let effect = Effect::Observe(Observation { sources, ..Observation::default() });
+    match convex.perform(key(1), &effect).await {
+        Outcome::Observed(mut reading) => reading.measurements.remove(0).measured,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn calls_that_a_paused_deployment_refused_are_no_failures_of_the_app() {
+    let bench = Bench::new();
+    let seen = &bench.convex;
+    let stop = |state| bench.world.0.lock().unwrap().0.set_run_state(state);
+    bench.traffic(0, 600, 5, 0);
+    assert_eq!(rate(&bench, seen, 600).await, Measured::Number(0.0));
+    stop(RunState::Paused);
+    bench.traffic(600, 900, 0, 5);
+    let Measured::Failed(words) = rate(&bench, seen, 900).await else { panic!("it was told") };
+    assert!(words.contains("is paused and runs no functions"), "{words}");
+    stop(RunState::Running);
+    bench.traffic(900, 930, 5, 0);
+
+    // The reading that finds it running again, and those for as long as the source looks back.
+    let first = rate(&bench, seen, 930).await;
+    let Measured::Missing(words) = first else { panic!("{first:?}") };
+    assert!(words.starts_with("unknown: the deployment was paused"), "{words}");
+    // What is kept from being judged: an adapter that has not seen the pause takes them for failures.
+    let unaware = Convex::over("prod".into(), KEY.into(), bench.world.clone());
+    let told = rate(&bench, &unaware, 930).await;
+    assert!(matches!(told, Measured::Number(rate) if rate > 20.0), "{told:?}");
+    for (from, secs) in [(930, 1_000), (1_000, 1_300), (1_300, 1_640)] {
+        bench.traffic(from, secs, 5, 0);
+        let told = rate(&bench, seen, secs).await;
+        let Measured::Missing(words) = told else { panic!("{secs}: {told:?}") };
+        let expected = "unknown: the deployment was paused until about 10:16 UTC; its metrics hold the calls that it \
+                        refused, as failures, until 10:28 UTC";
+        assert_eq!(words, expected, "{secs}");
+    }
+    bench.traffic(1_640, 1_660, 5, 0);
+    assert_eq!(rate(&bench, seen, 1_660).await, Measured::Number(0.0));
 }

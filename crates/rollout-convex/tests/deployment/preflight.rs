@@ -1,9 +1,12 @@
 //! What a preflight finds: on an emulator, and on deployments that answer exactly what a test says.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
-use convex_emulator::{Fault, FaultKind, InjectedExecutions, RunState};
+use convex_emulator::{
+    DeclaredPresence, DeclaredVariable, Fault, FaultKind, InjectedExecutions, RunState,
+};
 use jiff::{SignedDuration, Timestamp};
 use rollout_convex::wire::{Request, Response};
 use rollout_convex::{
@@ -105,6 +108,31 @@ async fn functions_that_are_missing_or_do_not_fit_bar_a_start_at_their_place() {
     assert!(advice.contains("monitoring/dashboard:getSystemHealth"), "{advice}");
 }
 
+/// A look changes nothing, so what is no query is not called: by its type where the deployment tells it, by the way it is asked
+/// where it does not.
+#[tokio::test]
+async fn a_source_that_is_no_query_is_not_called() {
+    let (emulator, convex) = deployment("", &[]).await;
+    let create = call("tasks:create", r#"{"name":"hello"}"#);
+    let needs =
+        Needs { sources: BTreeMap::from([("task".to_owned(), create.into())]), ..Needs::default() };
+    let findings = convex.preflight(&needs, WITHIN, &now).await;
+    let said = troubles(&findings);
+    let expected = "health Unknown: task was not asked: tasks:create is a mutation, which may change something, and this look may not";
+    assert_eq!(said, [expected]);
+
+    let spec = Fault {
+        path_part: "/api/query".into(),
+        times: NonZeroU32::new(2),
+        kind: FaultKind::Status { status: 400, code: None, message: None },
+    };
+    emulator.inject(spec);
+    let findings = convex.preflight(&needs, WITHIN, &now).await;
+    let health = findings.iter().find(|finding| finding.check == "health").unwrap();
+    assert_eq!(health.standing, Standing::Fail, "{health:?}");
+    assert!(emulator.tasks().is_empty(), "{:?}", emulator.tasks());
+}
+
 #[tokio::test]
 async fn a_stopped_deployment_is_named_and_bars_nothing() {
     for (state, word) in [
@@ -194,6 +222,19 @@ fn an_endpoint_is_judged_as_the_watch_would() {
         [&told, &missing, &failed].map(standing),
         [Standing::Well, Standing::Warn, Standing::Fail]
     );
+}
+
+/// Validators may have come after the value.
+#[tokio::test]
+async fn a_safe_value_that_the_app_would_not_take_again_is_found_by_the_dry_step() {
+    let (emulator, convex) = deployment("", &[("ENABLE_A", "false")]).await;
+    let values = vec!["on".to_owned(), "off".to_owned()];
+    let presence = DeclaredPresence::Optional;
+    let declared = vec![DeclaredVariable { name: "ENABLE_A".into(), values, presence }];
+    emulator.with(|deployment, _| deployment.declare(declared));
+    let finding = convex.dry_step(&needs(&[])).await;
+    assert_eq!(finding.standing, Standing::Fail, "{finding:?}");
+    assert!(finding.found.contains("ENABLE_A"), "{finding:?}");
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use rollout_core::{Actor, Creation, Phase, PhaseNumber, Rollout, RolloutId, Seq};
+use rollout_core::{Actor, Creation, Phase, PhaseNumber, Plan, Rollout, RolloutId, Seq};
 
 use super::{Answer, Decided, Engine, Staged, payload, within};
 use crate::error::EngineError;
@@ -58,7 +58,7 @@ impl Engine {
                 false => Err(EngineError::KeyReused(key.clone())),
             };
         }
-        self.check_free(&new)?;
+        check_free(self.board.live(), &new.plan, &new.url)?;
         for (phase, planned) in new.plan.numbered() {
             check_window(phase, planned)?;
         }
@@ -81,36 +81,39 @@ impl Engine {
             Append { rollout: id, after: 0, entries, standing: Standing::Live, idempotency };
         Ok(Start::New(append, Arc::new(rollout), Box::new(Entry { seq: Seq::FIRST, event })))
     }
+}
 
-    /// One live rollout per deployment, and no flag that an unresolved incident locks.
-    fn check_free(&self, new: &NewRollout) -> Result<(), EngineError> {
-        // Two names of one address are one deployment.
-        let same = self.board.live().filter(|rollout| {
-            rollout.plan().deployment == new.plan.deployment || rollout.url() == new.url
-        });
-        for rollout in same {
-            let by = rollout.id();
-            if !rollout.status().is_terminal() {
-                return Err(EngineError::DeploymentBusy {
-                    deployment: new.plan.deployment.clone(),
-                    by,
-                });
-            }
-            let wanted = new.plan.flags();
-            for incident in
-                rollout.incidents().iter().filter(|incident| incident.resolved.is_none())
-            {
-                let phases =
-                    incident.phases.iter().filter_map(|number| rollout.plan().phase(*number));
-                let locked =
-                    phases.flat_map(|phase| phase.flags.keys()).find(|flag| wanted.contains(flag));
-                if let Some(flag) = locked.cloned() {
-                    return Err(EngineError::FlagLocked { flag, by, incident: incident.number });
-                }
+/// Whether a plan for the deployment at `url` may be started beside these rollouts: one live rollout per deployment, and no flag
+/// that an unresolved incident locks.
+///
+/// # Errors
+///
+/// [`EngineError::DeploymentBusy`] or [`EngineError::FlagLocked`], naming the rollout that is in the way.
+pub fn check_free<'a>(
+    rollouts: impl IntoIterator<Item = &'a Arc<Rollout>>,
+    plan: &Plan,
+    url: &str,
+) -> Result<(), EngineError> {
+    // Two names of one address are one deployment.
+    let is_same = |rollout: &&Arc<Rollout>| {
+        rollout.plan().deployment == plan.deployment || rollout.url() == url
+    };
+    for rollout in rollouts.into_iter().filter(is_same) {
+        let by = rollout.id();
+        if !rollout.status().is_terminal() {
+            return Err(EngineError::DeploymentBusy { deployment: plan.deployment.clone(), by });
+        }
+        let wanted = plan.flags();
+        for incident in rollout.incidents().iter().filter(|incident| incident.resolved.is_none()) {
+            let phases = incident.phases.iter().filter_map(|number| rollout.plan().phase(*number));
+            let locked =
+                phases.flat_map(|phase| phase.flags.keys()).find(|flag| wanted.contains(flag));
+            if let Some(flag) = locked.cloned() {
+                return Err(EngineError::FlagLocked { flag, by, incident: incident.number });
             }
         }
-        Ok(())
     }
+    Ok(())
 }
 
 fn check_window(phase: PhaseNumber, planned: &Phase) -> Result<(), EngineError> {

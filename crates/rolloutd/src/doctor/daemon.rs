@@ -1,8 +1,11 @@
 //! Owns the doctor's look at the daemon itself: its store, its rollouts, and whether each of them waits for something.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
-use rollout_api::{DoctorSection, StoreWord};
-use rollout_engine::EngineStatus;
+use rollout_api::{DoctorSection, FindingView, StoreWord};
+use rollout_core::{Plan, Rollout};
+use rollout_engine::{EngineError, EngineStatus, check_free};
 
 use crate::view;
 
@@ -44,4 +47,22 @@ pub(crate) fn section(engine: &EngineStatus, begun_at: Option<Timestamp>) -> Doc
         }
     });
     DoctorSection { title: "rolloutd".to_owned(), findings }
+}
+
+/// What keeps a plan from being started beside the rollouts that there are: what the engine would refuse.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the engine refuses for nothing else here")]
+pub(crate) fn in_the_way(rollouts: &[Arc<Rollout>], plan: &Plan, url: &str) -> Option<FindingView> {
+    const CHECK: &str = "start";
+    let refusal = check_free(rollouts, plan, url).err()?;
+    if let EngineError::DeploymentBusy { by, .. } = &refusal {
+        let advice = format!("wait until {by} has ended, or abort it");
+        return Some(warn(CHECK, refusal.to_string(), &advice));
+    }
+    let advice = match &refusal {
+        EngineError::FlagLocked { by, incident, .. } => {
+            format!("`rolloutctl incident resolve {by} {incident} --reason …` unlocks it")
+        }
+        _ => "look at it with `rolloutctl list`".to_owned(),
+    };
+    Some(fail(CHECK, refusal.to_string(), &advice))
 }

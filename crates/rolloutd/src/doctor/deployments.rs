@@ -84,6 +84,15 @@ async fn section(
         .collect();
     let looked = convex.preflight(needs, LOOK_MAX, &|| clock.now()).await;
     findings.extend(looked.into_iter().map(view));
+    // Said in the headers of any answer, so the look itself finds it.
+    let announced = convex.deprecation();
+    findings.extend(announced.map(|words| {
+        warn(
+            "version",
+            words,
+            "install a newer rolloutd before the deployment refuses this one; rollouts go on after the restart",
+        )
+    }));
     match dry_step {
         DryStep::No => {}
         DryStep::Refused(why) => findings.push(warn("dry step", why, "wait until it has ended")),
@@ -104,6 +113,7 @@ async fn section(
 
 /// A finding of the adapter as the wire has it.
 pub(crate) fn view(finding: Finding) -> FindingView {
+    let place = finding.pointer.map(|pointer| format!(" (in the plan: {pointer})"));
     FindingView {
         check: finding.check.to_owned(),
         state: match finding.standing {
@@ -112,7 +122,7 @@ pub(crate) fn view(finding: Finding) -> FindingView {
             Standing::Unknown => FindingState::Unknown,
             Standing::Fail => FindingState::Fail,
         },
-        found: finding.found,
+        found: finding.found + &place.unwrap_or_default(),
         advice: finding.advice,
     }
 }

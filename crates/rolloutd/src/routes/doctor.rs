@@ -40,11 +40,20 @@ pub(super) async fn doctor(
     };
     info!(actor, deployment = plan.as_ref().map(|plan| &plan.deployment), ?dry_step, "doctor");
     let mut sections = vec![daemon::section(&app.handle.status().await?, app.begun_at)];
+    if let (Some(plan), None) = (&plan, &request.rollout) {
+        let in_the_way = daemon::in_the_way(&app.handle.list().await?, plan, &url_of(&app, plan));
+        sections.iter_mut().for_each(|section| section.findings.extend(in_the_way.clone()));
+    }
     let clock = app.clock.as_ref();
     let (deployments, endpoints) = (&app.deployments, &app.endpoints);
     let looked = deployments::sections(deployments, endpoints, plan.as_ref(), dry_step, clock);
     sections.extend(looked.await);
     Ok(Json(DoctorReport { sections }))
+}
+
+/// Where a plan's deployment is; empty when it cannot be used, which the doctor says elsewhere.
+fn url_of(app: &App, plan: &Plan) -> String {
+    app.deployments.find(&plan.deployment).map(|convex| convex.url().to_owned()).unwrap_or_default()
 }
 
 /// `GET /v1/deployments/{name}`

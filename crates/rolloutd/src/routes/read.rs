@@ -1,5 +1,6 @@
 //! Owns what can be read: the daemon's state, all rollouts, one rollout, its log.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::Json;
@@ -7,7 +8,8 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use rollout_api::{RolloutDetail, RolloutList, ServerStatus};
-use rollout_core::{LogOptions, Seq};
+use rollout_core::{LogOptions, Rollout, Seq};
+use rollout_engine::EngineStatus;
 
 use crate::view;
 
@@ -33,7 +35,8 @@ pub(super) async fn list(State(app): State<Arc<App>>) -> Result<Json<RolloutList
     let all = app.handle.list().await?;
     let now = app.clock.now();
     let rollouts = all.iter().rev().map(|rollout| view::short(rollout, now)).collect();
-    Ok(Json(RolloutList { rollouts, notice: notice(&app).await? }))
+    let notice = notice(&app, &app.handle.status().await?, all.iter().map(AsRef::as_ref));
+    Ok(Json(RolloutList { rollouts, notice }))
 }
 
 /// `GET /v1/rollouts/{id}`
@@ -48,13 +51,23 @@ pub(super) async fn detail(
     let allowed = rollout.allowed().into_iter();
     let allowed = allowed.filter(|verb| engine.store.state.takes(*verb, &rollout));
     let allowed = allowed.map(|verb| verb.to_string()).collect();
-    let notice = view::store(&engine, app.begun_at).notice();
+    let notice = notice(&app, &engine, [rollout.as_ref()]);
     Ok(Json(RolloutDetail { notice, allowed, ..shown }))
 }
 
-/// What everybody should know who reads this.
-async fn notice(app: &App) -> Result<Option<String>, Refused> {
-    Ok(view::store(&app.handle.status().await?, app.begun_at).notice())
+/// What everybody should know who reads about these rollouts. The deployments of those that have ended are not asked any
+/// more.
+fn notice<'a>(
+    app: &App,
+    engine: &EngineStatus,
+    rollouts: impl IntoIterator<Item = &'a Rollout>,
+) -> Option<String> {
+    let live = rollouts.into_iter().filter(|rollout| !rollout.status().is_terminal());
+    let names: BTreeSet<&str> = live.map(|rollout| rollout.plan().deployment.as_str()).collect();
+    let known: Vec<_> =
+        names.into_iter().filter_map(|name| Some((name, app.deployments.known(name)?))).collect();
+    let known = known.iter().map(|(name, convex)| (*name, convex.as_ref()));
+    view::notice(&view::store(engine, app.begun_at), known)
 }
 
 /// `GET /v1/rollouts/{id}/log`, as Markdown.

@@ -6,6 +6,7 @@ mod entry;
 mod fields;
 mod full;
 mod headline;
+mod notice;
 mod phase;
 mod short;
 mod store;
@@ -17,6 +18,7 @@ use jiff::{SignedDuration, Timestamp};
 
 pub(crate) use entry::entry;
 pub(crate) use full::full;
+pub(crate) use notice::notice;
 pub(crate) use short::short;
 pub(crate) use store::store;
 

@@ -3,7 +3,7 @@
 import { convexTest } from "convex-test";
 import { makeFunctionReference } from "convex/server";
 import { afterEach, beforeEach, describe, expect, inject, test, vi } from "vitest";
-import type { Alert, SystemHealth } from "../convex/monitoring/dashboard";
+import type { Alert, FeatureFlags, SystemHealth } from "../convex/monitoring/dashboard";
 
 // convex-test finds the functions' root by the folder that code generation would make.
 const modules = {
@@ -17,7 +17,7 @@ const getSystemHealth = makeFunctionReference<"query", Range, SystemHealth>(
 const checkAlerts = makeFunctionReference<"query", Range, { alerts: Alert[] | null }>(
   "monitoring/dashboard:checkAlerts",
 );
-const getFeatureFlags = makeFunctionReference<"query", Record<string, never>, Record<string, boolean>>(
+const getFeatureFlags = makeFunctionReference<"query", Record<string, never>, FeatureFlags>(
   "monitoring/dashboard:getFeatureFlags",
 );
 
@@ -300,7 +300,33 @@ test("the flags are shown as the app sees them", async () => {
     ENABLE_MESSAGE_COMPRESSION: false,
     LOG_PROVIDER_ENABLED: false,
     ENABLE_WORKFLOW: true,
+    mode: "workflow",
   });
+});
+
+// What `examples/guide.toml` asks after its last phase: `pointer = "/mode"`, `equals = "workflow"`.
+test("the mode follows its flag: durable execution, or what the app reverts to", async () => {
+  const app = convexTest({ modules });
+  const mode = async () => (await app.query(getFeatureFlags, {})).mode;
+  expect(await mode()).toBe("direct");
+  for (const [value, expected] of [
+    ["true", "workflow"],
+    ["false", "direct"],
+    ["", "direct"],
+    ["TRUE", "direct"],
+  ] as const) {
+    vi.stubEnv("ENABLE_WORKFLOW", value);
+    expect(await mode(), value).toBe(expected);
+  }
+  // Another flag changes nothing.
+  vi.stubEnv("ENABLE_WORKFLOW", "true");
+  vi.stubEnv("ENABLE_RETRY_WITH_BACKOFF", "true");
+  const probes = inject("probes" as never) as { function: string; pointer: string; equals: string }[];
+  expect(probes.length).toBeGreaterThan(0);
+  for (const { function: path, pointer, equals } of probes) {
+    const asked = makeFunctionReference<"query", Record<string, never>, Record<string, unknown>>(path);
+    expect((await app.query(asked, {}))[pointer.slice(1)], `${path} ${pointer}`).toBe(equals);
+  }
 });
 
 // The test in Rust asks the plan itself and hands its answer over: a plan without sources reads these places.
