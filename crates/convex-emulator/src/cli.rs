@@ -181,6 +181,9 @@ With Convex's own CLI, in a folder whose package.json lists convex among its dep
 or, as with a deploy key:
   CONVEX_PROVISION_HOST=<url> CONVEX_DEPLOY_KEY='prod:<admin key>' npx convex env list
 
-What it was asked: curl <url>/_emulator/requests; faults, foreign edits and more: crates/convex-emulator/README.md.
+What goes wrong on demand (crates/convex-emulator/README.md lists all controls), without a key:
+  curl -d '{\"ENABLE_WORKFLOW\": \"true\"}' '<url>/_emulator/env?by=kim'
+  curl -d '{\"state\": \"paused\"}' <url>/_emulator/state
+What it was asked: curl <url>/_emulator/requests
 
 Exit codes: 0 after a signal, 1 when it cannot start, 2 when the arguments are wrong.";

@@ -1,6 +1,6 @@
 //! The control endpoints `/_emulator/*`: faults, foreign edits and records, from outside.
 //!
-//! They need no key and never meet a fault. They exist for tests and demos on loopback; nothing a
+//! They need no key and no content type, and never meet a fault. They exist for tests and demos on loopback; nothing a
 //! client of a real deployment could call is here.
 
 use std::collections::BTreeMap;
@@ -119,13 +119,13 @@ fn act(
 ) -> Result<bool, ApiError> {
     match (request.method.as_str(), name) {
         ("POST", "faults") => {
-            deployment.inject(request.read_json::<Fault>(BODY_BYTES_MAX)?);
+            deployment.inject(request.read_any::<Fault>(BODY_BYTES_MAX)?);
         }
         ("DELETE", "faults") => {
             deployment.faults_mut().clear();
         }
         ("POST", "env") => {
-            let values = request.read_json::<BTreeMap<String, Option<String>>>(BODY_BYTES_MAX)?;
+            let values = request.read_any::<BTreeMap<String, Option<String>>>(BODY_BYTES_MAX)?;
             let changes: Vec<EnvChange> =
                 values.into_iter().map(|(name, value)| EnvChange { name, value }).collect();
             match request.query.get("by") {
@@ -135,34 +135,34 @@ fn act(
         }
         ("POST", "state") => {
             deployment.catch_up(now);
-            let body = request.read_json::<StateBody>(BODY_BYTES_MAX)?;
+            let body = request.read_any::<StateBody>(BODY_BYTES_MAX)?;
             deployment.set_disabled_by(body.disabled_by);
             deployment.set_run_state(body.state);
         }
         ("POST", "executions") => {
-            let injected = request.read_json::<Vec<InjectedExecutions>>(BODY_BYTES_MAX)?;
+            let injected = request.read_any::<Vec<InjectedExecutions>>(BODY_BYTES_MAX)?;
             deployment.inject_executions(now, &injected);
         }
         ("POST", "gauges") => {
-            let gauges = request.read_json::<Gauges>(BODY_BYTES_MAX)?;
+            let gauges = request.read_any::<Gauges>(BODY_BYTES_MAX)?;
             deployment.activity_mut().metrics_mut().gauges = gauges;
         }
         ("POST", "restart") => {
             let body = if request.body.is_empty() {
                 RestartBody::default()
             } else {
-                request.read_json::<RestartBody>(BODY_BYTES_MAX)?
+                request.read_any::<RestartBody>(BODY_BYTES_MAX)?
             };
             deployment.restart(now, body.cursor_back_ms.max(0.0));
         }
         ("POST", "audit_log") => {
-            deployment.set_audit_access(request.read_json(BODY_BYTES_MAX)?);
+            deployment.set_audit_access(request.read_any(BODY_BYTES_MAX)?);
         }
         ("POST", "variables") => {
-            deployment.declare(request.read_json(BODY_BYTES_MAX)?);
+            deployment.declare(request.read_any(BODY_BYTES_MAX)?);
         }
         ("POST", "redaction") => {
-            let body = request.read_json::<RedactionBody>(BODY_BYTES_MAX)?;
+            let body = request.read_any::<RedactionBody>(BODY_BYTES_MAX)?;
             deployment.set_redaction(body.redacts);
         }
         ("POST", "push") => {

@@ -91,15 +91,25 @@ impl Request {
     ///
     /// 400 `BadJsonBody` for another content type, too many bytes, or another shape.
     pub fn read_json<T: DeserializeOwned>(&self, bytes_max: usize) -> Result<T, ApiError> {
-        let refuse = |message: String| ApiError::new(400, "BadJsonBody", message);
         let content_type = self.headers.get("content-type").map_or("", String::as_str);
         let media_type = content_type.split(';').next().unwrap_or_default().trim();
         let media_type = media_type.to_ascii_lowercase();
         let is_json = media_type == "application/json"
             || (media_type.starts_with("application/") && media_type.ends_with("+json"));
         if !is_json {
-            return Err(refuse("expected a request with `Content-Type: application/json`".into()));
+            let message = "expected a request with `Content-Type: application/json`";
+            return Err(ApiError::new(400, "BadJsonBody", message.to_owned()));
         }
+        self.read_any(bytes_max)
+    }
+
+    /// Reads a JSON body of at most `bytes_max` bytes, whatever it is called.
+    ///
+    /// # Errors
+    ///
+    /// 400 `BadJsonBody` for too many bytes or another shape.
+    pub fn read_any<T: DeserializeOwned>(&self, bytes_max: usize) -> Result<T, ApiError> {
+        let refuse = |message: String| ApiError::new(400, "BadJsonBody", message);
         if self.body.len() > bytes_max {
             return Err(refuse(format!("the body is larger than {bytes_max} bytes")));
         }

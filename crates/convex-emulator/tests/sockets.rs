@@ -253,7 +253,9 @@ async fn everything_is_controlled_over_http_without_a_key() {
     let (emulator, client) = start().await;
     let control = |path: &str, body: Json| {
         let url = format!("{}/_emulator/{path}", client.url);
-        let request = client.http.post(url).json(&body);
+        // As `curl -d` sends it: as a form, says its content type.
+        let form = "application/x-www-form-urlencoded";
+        let request = client.http.post(url).header("Content-Type", form).body(body.to_string());
         async move { request.send().await.unwrap().status().as_u16() }
     };
     let fault = json!({"match": "update", "times": 1, "kind": {"status": {"status": 429}}});

@@ -29,6 +29,9 @@ pub struct StartResponse {
     pub answer: Answer,
     /// The rollout.
     pub rollout: RolloutSummary,
+    /// What it will have to wait for, each in one sentence: a deployment or an endpoint that is away.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// Body of `POST /v1/rollouts/{id}/{verb}`.

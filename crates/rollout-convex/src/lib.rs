@@ -40,7 +40,9 @@ pub use convex::Convex;
 pub use endpoint::{Answer, Endpoint, EndpointCredential, EndpointError, EndpointTarget, ask_all};
 pub use error::TransportError;
 pub use key::{KeyReport, Operations};
-pub use preflight::{Bar, Finding, Needs, Role, Standing, Survey, Wanted, endpoint_finding};
+pub use preflight::{
+    Admission, Bar, Finding, Needs, Role, Standing, Survey, Wanted, endpoint_finding,
+};
 pub use silence::Unwatched;
 pub use target::{ConvexError, Target};
 pub use transport::{Http, Transport};

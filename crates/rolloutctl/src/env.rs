@@ -1,4 +1,4 @@
-//! Owns what the program takes from its surroundings: socket, width, time zone, whether somebody is looking.
+//! Owns what the program takes from its surroundings: socket, width, height, time zone, whether somebody is looking.
 //!
 //! Read once at the start; everything below gets it passed in, so that tests can choose it.
 
@@ -22,6 +22,8 @@ pub struct Env {
     pub socket: PathBuf,
     /// Columns that text may take.
     pub width: u16,
+    /// Rows of the terminal; `None` = there is none, or it does not say.
+    pub rows: Option<u16>,
     /// Zone in which times are shown.
     pub zone: TimeZone,
     /// Where data goes.
@@ -47,9 +49,16 @@ impl Env {
         let socket = std::env::var_os("ROLLOUTD_SOCKET").filter(|path| !path.is_empty());
         let columns = std::env::var("COLUMNS")
             .and_then(|text| text.parse().map_err(|_| VarError::NotPresent));
+        // Of standard output, and `None` where that is no terminal.
+        let size = terminal_size::terminal_size();
+        let (columns, rows) = match size {
+            Some((width, height)) => (columns.or(Ok(width.0)), Some(height.0)),
+            None => (columns, None),
+        };
         Self {
             socket: socket.unwrap_or_else(|| OsString::from(SOCKET_DEFAULT)).into(),
             width: columns.unwrap_or(WIDTH_DEFAULT).max(40),
+            rows,
             zone: TimeZone::system(),
             stdout: Screen::of(&std::io::stdout()),
             stderr: Screen::of(&std::io::stderr()),

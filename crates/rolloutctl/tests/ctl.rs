@@ -50,6 +50,7 @@ fn run(socket: &Path, args: &[&str]) -> (Exit, String, String) {
     let env = Env {
         socket: socket.to_path_buf(),
         width: 80,
+        rows: None,
         zone: TimeZone::UTC,
         stdout: Screen::Pipe,
         stderr: Screen::Pipe,
@@ -240,6 +241,45 @@ fn a_bad_plan_is_refused_before_anybody_is_asked() {
     assert!(talk.contains("wrong.toml:3:10") && talk.contains("nothing was started"), "{talk}");
 }
 
+/// A plan without mistakes, and a refusal or an answer to its start.
+fn started(place: &Place, answered: String) -> (Exit, String, String) {
+    let plan = "name = \"w\"\ndeployment = \"prod\"\n[[phases]]\nname = \"a\"\nflags = [\"A\"]\nbake = \"24h\"\n";
+    let file = place.file("plan.toml", plan);
+    let server = serve(place.socket(), vec![("POST /v1/rollouts ", answered)]);
+    let ended = run(&place.socket(), &["start", &file]);
+    server.join().unwrap();
+    ended
+}
+
+#[test]
+fn each_reason_of_a_refused_start_is_said_once() {
+    let reason = "there is no function a:b on the deployment";
+    let problem = json!({
+        "type": "t", "title": "the deployment cannot run this plan", "status": 422, "code": "RO0309",
+        "detail": format!("deployment prod cannot run this plan: {reason}"),
+        "violations": [{ "pointer": "/deployment", "message": reason, "hint": "deploy it" }],
+    });
+    let refusal = answer("422 Unprocessable", "application/problem+json", &problem.to_string());
+    let (exit, out, talk) = started(&Place::new(), refusal);
+    assert_eq!((exit, out.as_str()), (Exit::Refused, ""));
+    assert_eq!(talk.matches("there is no function a:b").count(), 1, "{talk}");
+    assert_eq!(talk.matches("deploy it").count(), 1, "{talk}");
+    let last = "refused: the deployment cannot run this plan (RO0309); nothing was started";
+    assert_eq!(talk.lines().last(), Some(last));
+}
+
+#[test]
+fn a_start_says_what_it_will_have_to_wait_for() {
+    let away = "could not connect to deployment prod: connection refused";
+    let body =
+        json!({ "answer": "accepted", "rollout": summary(1, "scheduled"), "warnings": [away] });
+    let (exit, out, talk) =
+        started(&Place::new(), answer("201 Created", "application/json", &body.to_string()));
+    assert_eq!((exit, out.as_str()), (Exit::Done, "r1\n"));
+    let said = format!("{away}; r1 waits for it, `rolloutctl doctor r1` shows more");
+    assert_eq!(talk.lines().last(), Some(said.as_str()));
+}
+
 #[test]
 fn a_refused_verb_says_why_and_what_is_allowed() {
     let place = Place::new();
@@ -344,7 +384,8 @@ fn an_item_ticked_for_some_phases_only_is_partly_done() {
             "approved_by": [], "skipped_why": null })
     };
     let rollout = json!({
-        "summary": summary(4, "running"), "digest": "d", "phases": [phase(1, true), phase(2, false), phase(3, false)],
+        "summary": summary(4, "running"), "digest": "d",
+        "phases": [phase(1, true), phase(2, false), phase(3, false), phase(4, false)],
         "incidents": [], "last_reading": null, "waits": [], "allowed": [],
     });
     let ticked = json!({ "answer": "accepted", "rollout": summary(5, "running"), "events": [] });
@@ -360,6 +401,10 @@ fn an_item_ticked_for_some_phases_only_is_partly_done() {
             ),
             (
                 "POST /v1/rollouts/r1/check ",
+                answer("200 OK", "application/json", &ticked.to_string()),
+            ),
+            (
+                "POST /v1/rollouts/r1/check ",
                 answer("409 Conflict", "application/problem+json", &problem.to_string()),
             ),
         ],
@@ -367,7 +412,7 @@ fn an_item_ticked_for_some_phases_only_is_partly_done() {
     let (exit, out, talk) =
         run(&place.socket(), &["check", "r1", "runbook", "--all-phases", "--reason", "read it"]);
     assert_eq!((exit, out.as_str()), (Exit::Partial, "r1 running, phase 1/2 first: as planned\n"));
-    assert_eq!(talk, "phase 3 was not ticked:\nrefused: too late (RO0301)\n");
+    assert_eq!(talk, "phase 4 was not ticked:\nrefused: too late (RO0301)\n");
     let asked = server.join().unwrap();
-    assert!(asked[1].contains("\"phase\":2") && asked[2].contains("\"phase\":3"), "{asked:#?}");
+    assert!(asked[1].contains("\"phase\":2") && asked[3].contains("\"phase\":4"), "{asked:#?}");
 }

@@ -20,7 +20,7 @@ use crate::telemetry::chain;
 
 /// How long the look at a deployment may hold up the start of a rollout. A deployment that is away is no reason to refuse:
 /// the baseline waits for it.
-const LOOK_MAX: Duration = Duration::from_secs(5);
+pub(crate) const LOOK_MAX: Duration = Duration::from_secs(5);
 
 /// All deployments of the configuration.
 #[derive(Debug)]
@@ -63,6 +63,15 @@ pub(crate) struct Condition {
     pub(crate) complaint: Option<String>,
     /// What is allowed but should be known.
     pub(crate) remarks: Vec<String>,
+}
+
+/// A deployment on which a rollout may be started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Admitted {
+    /// Where it answers.
+    pub(crate) url: String,
+    /// Why the rollout will have to wait, where the deployment is away.
+    pub(crate) away: Option<String>,
 }
 
 /// Why a rollout cannot be run on a deployment.
@@ -116,7 +125,7 @@ impl Deployments {
         Self { links: configured.iter().map(link).collect() }
     }
 
-    /// Where a deployment answers, if a rollout with these needs can be run on it: it is configured, has a credential, its
+    /// Where a deployment answers and what should be known of it, if a rollout with these needs can be run on it: it is configured, has a credential, its
     /// key permits what is needed, and the functions are there, all as far as the deployment says.
     ///
     /// # Errors
@@ -127,13 +136,13 @@ impl Deployments {
         name: &str,
         needs: &Needs,
         clock: &dyn Clock,
-    ) -> Result<String, Unfit> {
+    ) -> Result<Admitted, Unfit> {
         let convex = self.find(name)?;
         // Only a definite no keeps a rollout from starting; a deployment that is away is tried again by the rollout itself.
-        let findings = convex.bars(needs, LOOK_MAX, &|| clock.now()).await;
-        match findings.is_empty() {
-            true => Ok(convex.url().to_owned()),
-            false => Err(Unfit::Barred { name: name.to_owned(), findings }),
+        let admission = convex.admission(needs, LOOK_MAX, &|| clock.now()).await;
+        match admission.bars.is_empty() {
+            true => Ok(Admitted { url: convex.url().to_owned(), away: admission.away }),
+            false => Err(Unfit::Barred { name: name.to_owned(), findings: admission.bars }),
         }
     }
 
@@ -292,7 +301,7 @@ mod tests {
         Deployments::new(&BTreeMap::from([("p".to_owned(), config)]), &clock)
     }
 
-    async fn admit(deployments: &Deployments) -> Result<String, Unfit> {
+    async fn admit(deployments: &Deployments) -> Result<Admitted, Unfit> {
         deployments.admit("p", &Needs::default(), &SystemClock::new()).await
     }
 
@@ -324,7 +333,10 @@ mod tests {
         std::fs::write(dir.path().join("p.key"), "otter|01").unwrap();
         assert_eq!(complaint(&deployments), None);
         // A deployment that is away does not keep a rollout from starting.
-        assert_eq!(admit(&deployments).await.unwrap(), "http://127.0.0.1:9");
+        let admitted = admit(&deployments).await.unwrap();
+        assert_eq!(admitted.url, "http://127.0.0.1:9");
+        let away = admitted.away.unwrap();
+        assert!(away.starts_with("could not connect to deployment p"), "{away}");
     }
 
     #[tokio::test]

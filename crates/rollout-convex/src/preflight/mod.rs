@@ -14,8 +14,10 @@ mod needs;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use rollout_core::FaultClass;
 
 use crate::convex::Convex;
+use crate::error::{CallError, Stakes};
 use crate::transport::Transport;
 use crate::wire::DeployedFunction;
 use look::Look;
@@ -60,6 +62,15 @@ pub enum Bar {
     Start,
     /// It does not: it may pass, or the rollout holds by itself.
     Nothing,
+}
+
+/// Whether a rollout may be started on a deployment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admission {
+    /// What keeps it from that; empty = nothing.
+    pub bars: Vec<Finding>,
+    /// Why it will have to wait, where the deployment is away.
+    pub away: Option<String>,
 }
 
 /// What is on a deployment, for who writes a plan for it.
@@ -136,20 +147,33 @@ impl<T: Transport> Convex<T> {
         findings
     }
 
-    /// The findings that keep a rollout with these needs from being started, asked with two requests. Takes at most
-    /// `within`. A deployment that is away, or too old to say, gives none.
+    /// The findings of [`Convex::admission`] that keep a rollout from being started.
     pub async fn bars(
         &self,
         needs: &Needs,
         within: Duration,
         now: &(dyn Fn() -> Timestamp + Sync),
     ) -> Vec<Finding> {
+        self.admission(needs, within, now).await.bars
+    }
+
+    /// What keeps a rollout with these needs from being started, asked with two requests, and what makes it wait. Takes at
+    /// most `within`. A deployment that is away, or too old to say, keeps nothing from being started.
+    pub async fn admission(
+        &self,
+        needs: &Needs,
+        within: Duration,
+        now: &(dyn Fn() -> Timestamp + Sync),
+    ) -> Admission {
         let look = Look::definite(self, within, now).await;
+        let waiting = |error: &CallError| error.class(Stakes::Read) != FaultClass::Permanent;
+        let away = look.key.as_ref().err().filter(|error| waiting(error));
+        let away = away.map(|error| error.reason(&self.name));
         let key = entry::key(&look, &self.identity, &self.name);
         let permissions = entry::permissions(&look, needs);
         let functions = functions::findings(&look, needs, &self.name);
         let all = std::iter::once(key).chain(permissions).chain(functions);
-        all.filter(|finding| finding.bar == Bar::Start).collect()
+        Admission { bars: all.filter(|finding| finding.bar == Bar::Start).collect(), away }
     }
 
     /// Sets each flag of `needs` to the safe value that it has already: the only way to learn whether the app's own

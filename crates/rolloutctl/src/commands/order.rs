@@ -79,10 +79,10 @@ impl Session<'_, '_> {
             self.io.say(&format!("nothing to do: no phase waits for `{}`", check.item));
             return Ok(Exit::Done);
         }
-        let mut refused = Vec::new();
+        let (mut refused, mut last) = (Vec::new(), None);
         for phase in &phases {
-            match self.send(&Sent::of_check(&check, Some(*phase))).await {
-                Ok(()) => {}
+            match self.ask(&Sent::of_check(&check, Some(*phase))).await {
+                Ok(answer) => last = Some(answer.rollout),
                 Err(failure @ Failure::Client(ClientError::Problem(_))) => {
                     self.io.say(&format!("phase {phase} was not ticked:"));
                     failure.report(self.format, self.io);
@@ -92,6 +92,10 @@ impl Session<'_, '_> {
                 Err(failure) => return Err(failure),
             }
         }
+        // How it is then, once and not once a phase. Programs have it in each answer.
+        if let Some(rollout) = last.filter(|_| self.format == Format::Text) {
+            self.io.print_line(&line(&rollout))?;
+        }
         match refused.first() {
             None => Ok(Exit::Done),
             Some(exit) if refused.len() == phases.len() => Ok(*exit),
@@ -100,20 +104,24 @@ impl Session<'_, '_> {
     }
 
     async fn send(&mut self, sent: &Sent) -> Result<(), Failure> {
-        let answer = self.client.order(&sent.id, sent.verb, &sent.request).await?;
-        self.print_answer(&answer)
+        let answer = self.ask(sent).await?;
+        match self.format {
+            Format::Text => Ok(self.io.print_line(&line(&answer.rollout))?),
+            Format::Json => Ok(()),
+        }
     }
 
-    /// Data is the rollout afterwards; what the order made happen is talk.
-    fn print_answer(&mut self, answer: &OrderResponse) -> Result<(), Failure> {
-        if self.format == Format::Json {
-            return Ok(self.io.print_json(answer)?);
+    /// Sends an order. What it made happen is talk; the rollout afterwards is data, and for the caller to print as text.
+    async fn ask(&mut self, sent: &Sent) -> Result<OrderResponse, Failure> {
+        let answer = self.client.order(&sent.id, sent.verb, &sent.request).await?;
+        match (self.format, answer.answer) {
+            (Format::Json, _) => self.io.print_json(&answer)?,
+            (Format::Text, Answer::Accepted) => {
+                answer.events.iter().for_each(|entry| self.io.say(&entry.text));
+            }
+            (Format::Text, Answer::Already) => self.io.say("nothing to do: it is so already"),
         }
-        match answer.answer {
-            Answer::Accepted => answer.events.iter().for_each(|entry| self.io.say(&entry.text)),
-            Answer::Already => self.io.say("nothing to do: it is so already"),
-        }
-        Ok(self.io.print_line(&line(&answer.rollout))?)
+        Ok(answer)
     }
 }
 

@@ -8,7 +8,7 @@ use crate::env::Screen;
 use crate::failure::Failure;
 use crate::follow::Follower;
 use crate::render::status::line;
-use crate::render::{detail, list};
+use crate::render::{detail, list, wrap};
 
 impl Session<'_, '_> {
     pub(super) async fn list(self) -> Result<Exit, Failure> {
@@ -44,7 +44,8 @@ impl Session<'_, '_> {
             match (self.format, self.env.stdout) {
                 (Format::Json, _) => self.io.print_json(&rollout)?,
                 (Format::Text, Screen::Terminal | Screen::Monochrome) => {
-                    self.io.redraw(&detail::page(&rollout, self.env))?
+                    let page = detail::page(&rollout, self.env);
+                    self.io.redraw(&wrap::cut(&page, id, self.env))?
                 }
                 (Format::Text, Screen::Pipe) => {
                     let now = line(&rollout.summary);

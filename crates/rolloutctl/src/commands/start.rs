@@ -37,10 +37,7 @@ impl Session<'_, '_> {
         };
         let started = match self.client.start(&request, &key).await {
             Ok(started) => started,
-            Err(error) => {
-                self.explain(&error, &file, &key);
-                return Err(error.into());
-            }
+            Err(error) => return self.explain(error, &file, &key),
         };
         match self.format {
             Format::Text => self.io.print_line(&started.rollout.id)?,
@@ -50,6 +47,14 @@ impl Session<'_, '_> {
             Answer::Accepted => line(&started.rollout),
             Answer::Already => format!("started before with this key; {}", line(&started.rollout)),
         });
+        if self.format == Format::Text {
+            let id = &started.rollout.id;
+            for warning in &started.warnings {
+                self.io.say(&format!(
+                    "{warning}; {id} waits for it, `rolloutctl doctor {id}` shows more"
+                ));
+            }
+        }
         if start.wait {
             return self.status_until(&started.rollout.id, Until::Done, None).await;
         }
@@ -57,11 +62,22 @@ impl Session<'_, '_> {
     }
 
     /// Says what only the starting command knows: the file, and the key under which it may be repeated.
-    fn explain(&mut self, error: &ClientError, file: &PlanFile<'_>, key: &IdempotencyKey) {
-        match error {
-            ClientError::Problem(problem) if self.format == Format::Text => {
+    fn explain(
+        &mut self,
+        error: ClientError,
+        file: &PlanFile<'_>,
+        key: &IdempotencyKey,
+    ) -> Result<Exit, Failure> {
+        match &error {
+            ClientError::Problem(problem)
+                if self.format == Format::Text && !problem.violations.is_empty() =>
+            {
+                // Each reason is said once, at its place in the file.
                 let picture = file.picture_of_problem(problem, self.env.stderr, self.env.width);
                 self.io.say_rendered(&picture);
+                let (title, code) = (&problem.title, &problem.code);
+                self.io.say(&format!("refused: {title} ({code}); nothing was started"));
+                return Ok(problem.exit());
             }
             ClientError::Unreachable { .. } if error.io_kind().is_none() => {
                 let key = key.as_str();
@@ -73,6 +89,7 @@ impl Session<'_, '_> {
             | ClientError::Unreachable { .. }
             | ClientError::Protocol { .. } => {}
         }
+        Err(error.into())
     }
 }
 

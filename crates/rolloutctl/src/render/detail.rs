@@ -9,13 +9,19 @@ use rollout_api::{
 
 use super::status::line;
 use super::table::table;
-use super::time::{length, local, local_with_offset};
+use super::time::{length, local, local_with_offset, localized};
+use super::wrap;
 use crate::env::Env;
 
 /// The whole page.
 pub(crate) fn page(rollout: &RolloutDetail, env: &Env) -> String {
     let notice = rollout.notice.iter().map(|notice| format!("{notice}\n\n"));
     let mut page = format!("{}{}", notice.collect::<String>(), head(rollout, env));
+    // Before the long tables: on a small terminal it is what people look for next.
+    if !rollout.summary.is_ended() {
+        let waits: Vec<_> = waits(rollout).iter().map(|wait| localized(wait, &env.zone)).collect();
+        section(&mut page, "Waits for", &bullets(&waits, env));
+    }
     section(&mut page, "Phases", &phases(&rollout.phases, env));
     if let Some(phase) = current(rollout) {
         section(
@@ -29,15 +35,25 @@ pub(crate) fn page(rollout: &RolloutDetail, env: &Env) -> String {
         );
     }
     if let Some(reading) = &rollout.last_reading {
-        let title = format!("Last reading, {}: {}", local(&reading.at, &env.zone), reading.verdict);
+        let at = local(&reading.at, &env.zone);
+        // Flags are not part of the verdict: it may be well while a hold says drift.
+        let title = format!("Last reading, {at}, health: {}", reading.verdict);
         section(&mut page, &title, &reading_table(reading, env));
     }
     section(&mut page, "Incidents", &incidents(&rollout.incidents, env));
-    if !rollout.summary.is_ended() {
-        section(&mut page, "Waits for", &bullets(&rollout.waits));
-    }
-    section(&mut page, "Allowed now", &bullets(&[rollout.allowed.join(", ")]));
+    section(&mut page, "Allowed now", &bullets(&[rollout.allowed.join(", ")], env));
     page
+}
+
+/// What it waits for, and what to do where the last reading could not see.
+fn waits(rollout: &RolloutDetail) -> Vec<String> {
+    let mut waits = rollout.waits.clone();
+    let verdict = rollout.last_reading.as_ref().map(|reading| reading.verdict.as_str());
+    if matches!(verdict, Some("error" | "no data")) {
+        let id = &rollout.summary.id;
+        waits.push(format!("health that can be read: `rolloutctl doctor {id}` says what to do"));
+    }
+    waits
 }
 
 /// Adds a section, unless there is nothing in it.
@@ -48,8 +64,8 @@ fn section(page: &mut String, title: &str, body: &str) {
     }
 }
 
-fn bullets(lines: &[String]) -> String {
-    lines.iter().filter(|line| !line.is_empty()).map(|line| format!("  {line}\n")).collect()
+fn bullets(lines: &[String], env: &Env) -> String {
+    lines.iter().filter(|line| !line.is_empty()).map(|line| wrap::line(line, 2, env)).collect()
 }
 
 fn head(rollout: &RolloutDetail, env: &Env) -> String {
@@ -62,7 +78,8 @@ fn head(rollout: &RolloutDetail, env: &Env) -> String {
     ];
     rows.extend(summary.next_check.as_ref().map(|at| ("next check", local(at, &env.zone))));
     let rows: String = rows.iter().map(|(name, value)| format!("  {name:<11} {value}\n")).collect();
-    format!("{}\n{}\n{rows}", summary.title, line(summary))
+    let state = wrap::line(&localized(&line(summary), &env.zone), 0, env);
+    format!("{}\n{state}{rows}", summary.title)
 }
 
 fn phases(phases: &[PhaseView], env: &Env) -> String {
@@ -70,7 +87,8 @@ fn phases(phases: &[PhaseView], env: &Env) -> String {
         vec![
             phase.number.to_string(),
             phase.name.clone(),
-            phase.stage.clone(),
+            // In words, as everywhere: `rolled back`.
+            phase.stage.replace('_', " "),
             phase.bake.as_ref().map(window).unwrap_or_default(),
             checkpoints_in_short(&phase.checkpoints),
         ]
@@ -141,7 +159,11 @@ fn phase_page(phase: &PhaseView, read_at: Option<&str>, env: &Env) -> String {
         .iter()
         .map(|checkpoint| checkpoint_row(checkpoint, env))
         .collect::<Vec<_>>();
-    if !rows.is_empty() {
+    if !rows.is_empty() && phase.checkpoints.iter().all(|checkpoint| checkpoint.due.is_none()) {
+        let labels: Vec<_> =
+            phase.checkpoints.iter().map(|checkpoint| checkpoint.label.as_str()).collect();
+        page.push_str(&wrap::line(&format!("checkpoints {}", labels.join(", ")), 2, env));
+    } else if !rows.is_empty() {
         page.push_str(&table(&["CHECKPOINT", "DUE", "JUDGED", "VERDICT"], rows, 2, env));
     }
     page
@@ -178,6 +200,15 @@ fn checkpoint_row(checkpoint: &CheckpointView, env: &Env) -> Vec<String> {
 }
 
 fn reading_table(reading: &ReadingView, env: &Env) -> String {
+    // A reason that several criteria share, a paused deployment above all, is said once, below.
+    let reasons = || reading.values.iter().filter_map(|value| value.reason.as_ref());
+    let mut shared: Vec<&String> = Vec::new();
+    for reason in reasons() {
+        if !shared.contains(&reason) && reasons().filter(|other| *other == reason).count() > 1 {
+            shared.push(reason);
+        }
+    }
+    let note = |reason: &String| shared.iter().position(|other| *other == reason);
     let row = |value: &rollout_api::ValueView| {
         vec![
             value.label.clone(),
@@ -185,17 +216,20 @@ fn reading_table(reading: &ReadingView, env: &Env) -> String {
             value.target.clone().unwrap_or_default(),
             value.alert.clone().unwrap_or_default(),
             match &value.reason {
-                Some(reason) => format!("{}: {reason}", value.verdict),
+                Some(reason) => match note(reason) {
+                    Some(number) => format!("{} [{}]", value.verdict, number + 1),
+                    None => format!("{}: {reason}", value.verdict),
+                },
                 None => value.verdict.clone(),
             },
         ]
     };
-    table(
-        &["CRITERION", "VALUE", "TARGET", "ALERT", "VERDICT"],
-        reading.values.iter().map(row).collect(),
-        2,
-        env,
-    )
+    let rows = reading.values.iter().map(row).collect();
+    let table = table(&["CRITERION", "VALUE", "TARGET", "ALERT", "VERDICT"], rows, 2, env);
+    let notes = shared.iter().enumerate();
+    let notes =
+        notes.map(|(number, reason)| wrap::line(&format!("[{}] {reason}", number + 1), 2, env));
+    table + &notes.collect::<String>()
 }
 
 fn incidents(incidents: &[IncidentView], env: &Env) -> String {
@@ -208,11 +242,9 @@ fn incidents(incidents: &[IncidentView], env: &Env) -> String {
         };
         let (number, state) = (incident.number, incident.state.words());
         let opened = local(&incident.opened_at, &env.zone);
-        format!(
-            "  {number}  {opened}  {state}, phase {}: {}{end}\n",
-            phases.join(", "),
-            incident.cause
-        )
+        let phases = phases.join(", ");
+        let words = format!("{number}  {opened}  {state}, phase {phases}: {}{end}", incident.cause);
+        wrap::line(&words, 2, env)
     };
     incidents.iter().map(line).collect()
 }
@@ -250,6 +282,10 @@ mod tests {
           started     2025-12-16 06:52 (UTC-06:00)
           next check  2025-12-17 12:30
 
+        Waits for
+          the check at 2025-12-17 12:30:00
+          health that can be read: `rolloutctl doctor r1` says what to do
+
         Phases
           #  PHASE               STAGE      OBSERVED                CHECKPOINTS
           1  retry-with-backoff  completed  24h of 24h, 100 %       1 of 1
@@ -264,14 +300,11 @@ mod tests {
           T+1h        2025-12-17 07:57  2025-12-17 07:57  warn, 7m late
           T+6h        2025-12-17 12:57
 
-        Last reading, 2025-12-17 12:00: no data
+        Last reading, 2025-12-17 12:00, health: no data
           CRITERION      VALUE    TARGET     ALERT    VERDICT
           Health Status  healthy  = healthy           pass
           Error Rate     0.4 %    < 1        > 5      pass
           Response Time  —        < 5000     > 10000  no data: null
-
-        Waits for
-          the check at 2025-12-17T18:30:00Z
 
         Allowed now
           check, hold, promote, abort, rollback
@@ -295,5 +328,30 @@ mod tests {
         let incident = "  1  2025-12-16 12:52  resolved, phase 2: error_rate is 7 %, alert threshold > 5 — ana: bad index, fixed";
         assert!(page.contains(incident), "{page}");
         assert!(!page.contains("Waits for"), "{page}");
+    }
+
+    #[test]
+    fn a_reason_that_all_criteria_share_is_said_once() {
+        let mut rollout = samples::rollout();
+        let paused = "deployment production is paused and runs no functions";
+        let reading = rollout.last_reading.as_mut().unwrap();
+        reading.verdict = "error".into();
+        for value in &mut reading.values {
+            (value.verdict, value.reason) = ("error".into(), Some(paused.into()));
+        }
+        rollout.phases[0].stage = "rolled_back".into();
+        rollout.phases[1].checkpoints.iter_mut().for_each(|checkpoint| checkpoint.due = None);
+        let page = page(&rollout, &samples::env());
+        assert_eq!(page.matches(paused).count(), 1, "{page}");
+        for part in [
+            "error [1]\n",
+            "  [1] deployment production is paused",
+            ", health: error\n",
+            "`rolloutctl doctor r1` says what to do",
+            "  rolled back  ",
+            "  checkpoints T+1h, T+6h\n",
+        ] {
+            assert!(page.contains(part), "no {part:?} in\n{page}");
+        }
     }
 }

@@ -11,6 +11,8 @@ use crate::env::Env;
 pub(crate) fn page(rollouts: &[RolloutSummary], env: &Env) -> String {
     let row = |rollout: &RolloutSummary| {
         let next = rollout.next_check.as_ref().or(rollout.next_deadline.as_ref());
+        // The reading that was on its way when it ended brings nothing more.
+        let next = next.filter(|_| !rollout.is_ended() || rollout.rolling_back);
         vec![
             rollout.id.clone(),
             rollout.plan.clone(),
@@ -28,6 +30,14 @@ pub(crate) fn page(rollouts: &[RolloutSummary], env: &Env) -> String {
 mod tests {
     use super::*;
     use crate::render::samples;
+
+    #[test]
+    fn an_ended_rollout_has_nothing_next() {
+        let mut rollout = samples::rollout().summary;
+        rollout.status = rollout_api::RolloutStatus::Aborted;
+        let ended = page(&[rollout], &samples::env());
+        assert!(ended.contains("aborted") && !ended.contains("12:30"), "{ended}");
+    }
 
     #[test]
     fn a_list_fits_eighty_columns_in_local_time() {

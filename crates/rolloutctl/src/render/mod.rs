@@ -8,3 +8,4 @@ pub(crate) mod starting_plan;
 pub(crate) mod status;
 mod table;
 pub(crate) mod time;
+pub(crate) mod wrap;

@@ -13,6 +13,7 @@ pub(crate) fn env() -> Env {
     Env {
         socket: "/nowhere/rolloutd.sock".into(),
         width: 80,
+        rows: None,
         zone: TimeZone::fixed(offset(-6)),
         stdout: Screen::Pipe,
         stderr: Screen::Pipe,

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::path::Path;
 
 /// What a starting plan is made of.
 #[derive(Clone, Debug)]
@@ -12,6 +13,8 @@ pub(crate) struct Starting<'a> {
     pub(crate) deployment: &'a str,
     /// Where it answers.
     pub(crate) url: &'a str,
+    /// The file that the text goes to; `None` = not known.
+    pub(crate) file: Option<&'a Path>,
     /// The flags, in the order of their names.
     pub(crate) flags: Vec<StartingFlag<'a>>,
     /// All functions of the app; `None` = not known.
@@ -29,6 +32,13 @@ pub(crate) struct StartingFlag<'a> {
     pub(crate) now: &'a str,
     /// The other one.
     pub(crate) on: &'a str,
+}
+
+impl StartingFlag<'_> {
+    /// True when the flag is on already, so that there is nothing to turn on.
+    pub(crate) fn is_on(&self) -> bool {
+        matches!(self.now.to_ascii_lowercase().as_str(), "true" | "on" | "1" | "enabled")
+    }
 }
 
 /// Where the numbers come from.
@@ -80,13 +90,17 @@ fn head(text: &mut String, starting: &Starting<'_>, health: &Health) -> std::fmt
         text,
         "# A starting plan, made by `rolloutctl init` from {flags} on {deployment} ({url})."
     )?;
-    text.push_str(
+    // A name with a line end in it would end the comment.
+    let file = starting.file.map(|file| file.display().to_string().replace(char::is_control, "?"));
+    let file = file.unwrap_or_else(|| "FILE".to_owned());
+    writeln!(
+        text,
         "# Read it, put the phases in the order of their risk, and take out what is no flag of yours. Then:\n\
          #\n\
-         #   rolloutctl lint FILE     every mistake, without a daemon\n\
-         #   rolloutctl doctor FILE   everything that it stands on\n\
-         #   rolloutctl start FILE\n\n",
-    );
+         #   rolloutctl lint {file}     # every mistake, without a daemon\n\
+         #   rolloutctl doctor {file}   # everything that it stands on\n\
+         #   rolloutctl start {file}\n"
+    )?;
     writeln!(text, "name = \"{}\"", slug(&format!("{deployment}-flags")))?;
     writeln!(text, "title = \"Feature Rollout Log: {deployment}\"\n")?;
     text.push_str("# A name from the daemon's configuration. The deployment's address and key live there, never in a plan.\n");
@@ -135,31 +149,31 @@ fn criteria(text: &mut String, health: &Health) {
 
 fn phases(text: &mut String, flags: &[StartingFlag<'_>]) -> std::fmt::Result {
     let mut taken = BTreeSet::new();
-    for StartingFlag { name, now, on } in flags {
+    for flag in flags {
+        let StartingFlag { name, now, on } = flag;
         let short = Some(slug(core(name))).filter(|short| !taken.contains(short));
         // Two flags may differ only in what is left out of the short name.
         let mut short = short.unwrap_or_else(|| slug(name));
         while !taken.insert(short.clone()) {
             short.push('x');
         }
-        writeln!(text, "\n[[phases]]\nname = \"{short}\"")?;
-        text.push_str(
-            "purpose = \"\" # what the flag is for\nrisk = \"medium\"\nrollback_impact = \"\"\n",
+        let phase = format!(
+            "[[phases]]\nname = \"{short}\"\n\
+             purpose = \"\" # what the flag is for\nrisk = \"medium\"\nrollback_impact = \"\"\n\
+             flags = {{ {name} = {{ on = \"{on}\", safe = \"{now}\" }} }}\n\
+             bake = \"24h\"\ncheckpoints = [\"1h\", \"6h\", \"12h\", \"24h\"]\n"
         );
-        if is_on(now) {
-            writeln!(
-                text,
-                "# It is `{now}` now. Where that is how it should stay, take this phase out."
-            )?;
+        if !flag.is_on() {
+            write!(text, "\n{phase}")?;
+            continue;
         }
-        writeln!(text, "flags = {{ {name} = {{ on = \"{on}\", safe = \"{now}\" }} }}")?;
-        text.push_str("bake = \"24h\"\ncheckpoints = [\"1h\", \"6h\", \"12h\", \"24h\"]\n");
+        writeln!(
+            text,
+            "\n# {name} is `{now}` now, so this phase would turn it off. Where that is what you want, take the `#` away."
+        )?;
+        phase.lines().try_for_each(|line| writeln!(text, "# {line}"))?;
     }
     Ok(())
-}
-
-fn is_on(value: &str) -> bool {
-    matches!(value.to_ascii_lowercase().as_str(), "true" | "on" | "1" | "enabled")
 }
 
 /// A flag's name without the words that all flags have.
@@ -191,6 +205,11 @@ checks = [{ until = \"1h\", every = \"15m\" }, { every = \"30m\" }]
 coverage = \"90%\"
 # After downtime a window grows by what was not observed (\"extend\"), or also waits for a person (\"hold\").
 missed = \"extend\"
+# When somebody else changes a flag: wait for a person (\"hold\"), set it back (\"revert\"), or take it as it is (\"adopt\").
+drift = \"hold\"
+# When code is pushed during a window: wait for a person (\"hold\"), watch the whole window from then on (\"extend\"), or
+# verify the phase again as well (\"rebaseline\").
+code_push = \"hold\"
 
 
 # ---- Where the numbers come from -----------------------------------------------------------------------------------
@@ -329,6 +348,7 @@ mod tests {
         text(&Starting {
             deployment: "production",
             url: "http://127.0.0.1:3210",
+            file: Some(Path::new("plan.toml")),
             flags,
             functions,
             module: false,
@@ -346,13 +366,26 @@ mod tests {
             let text = made(known);
             let plan = plan::parse(&text).unwrap_or_else(|errors| panic!("{errors:?}\n{text}"));
             let names: Vec<_> = plan.phases.iter().map(|phase| phase.name.as_str()).collect();
-            assert_eq!(names, ["a", "a-enabled", "flag", "live"]);
-            let live = plan.phases[3].flags.values().next().unwrap();
-            assert_eq!((live.safe.as_str(), live.on.as_str()), ("true", "false"));
+            assert_eq!(names, ["a", "a-enabled", "flag"], "LIVE is on already");
+            let first = plan.phases[0].flags.values().next().unwrap();
+            assert_eq!((first.safe.as_str(), first.on.as_str()), ("false", "true"));
             assert_eq!(plan.phases[0].checkpoints.len(), 4);
         }
         let text = made(Some(&all));
-        assert!(text.contains("\"ops:getSystemHealth\"") && text.contains("It is `true` now"));
+        assert!(
+            text.contains("\"ops:getSystemHealth\"") && text.contains("rolloutctl start plan.toml")
+        );
+        for key in ["checks", "coverage", "missed", "drift", "code_push"] {
+            assert!(text.lines().any(|line| line.starts_with(&format!("{key} = "))), "no {key}");
+        }
+        // Whoever wants the flag off takes the marks away, and has a phase.
+        let (before, phase) = text.split_once("\n# LIVE is `true` now").unwrap();
+        let phase: Vec<_> =
+            phase.lines().skip(1).filter_map(|line| line.strip_prefix("# ")).collect();
+        let phase = phase.join("\n");
+        let plan = plan::parse(&format!("{before}\n{phase}")).unwrap();
+        let live = plan.phases[3].flags.values().next().unwrap();
+        assert_eq!((live.safe.as_str(), live.on.as_str()), ("true", "false"));
     }
 
     #[test]

@@ -13,6 +13,24 @@ pub(crate) fn local_with_offset(text: &str, zone: &TimeZone) -> String {
     on_clock(text, zone, "%Y-%m-%d %H:%M (UTC%:z)")
 }
 
+/// The moments in a sentence, `2026-11-22T16:15:08Z` and `2026-11-22 16:15 UTC`, on the local clock and in one form.
+pub(crate) fn localized(text: &str, zone: &TimeZone) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        let core = word.trim_end_matches([',', ';', '.', ')', ':']);
+        let tail = word.get(core.len()..).unwrap_or_default();
+        let clock = parts.len().checked_sub(2).map(|at| parts.split_at(at).1.join("T"));
+        let short = clock.filter(|_| core == "UTC").map(|clock| format!("{clock}:00Z"));
+        if let Some(short) = short.filter(|short| short.parse::<Timestamp>().is_ok()) {
+            parts.truncate(parts.len() - 2);
+            parts.push(local(&short, zone) + tail);
+        } else {
+            parts.push(on_clock(core, zone, "%Y-%m-%d %H:%M:%S") + tail);
+        }
+    }
+    parts.join(" ")
+}
+
 fn on_clock(text: &str, zone: &TimeZone, format: &str) -> String {
     match text.parse::<Timestamp>() {
         Ok(moment) => moment.to_zoned(zone.clone()).strftime(format).to_string(),
@@ -38,6 +56,16 @@ mod tests {
         let zone = TimeZone::fixed(jiff::tz::offset(-6));
         assert_eq!(local("2025-12-16T12:52:40Z", &zone), "2025-12-16 06:52");
         assert_eq!(local("soon", &zone), "soon");
+    }
+
+    #[test]
+    fn moments_in_a_sentence_are_in_one_form() {
+        let zone = TimeZone::fixed(jiff::tz::offset(-6));
+        let said =
+            "r1: next try at 2025-12-16T12:52:08Z; held since 2025-12-16 12:50 UTC, UTC was it";
+        let shown = "r1: next try at 2025-12-16 06:52:08; held since 2025-12-16 06:50, UTC was it";
+        assert_eq!(localized(said, &zone), shown);
+        assert_eq!(localized("", &zone), "");
     }
 
     #[test]

@@ -86,7 +86,7 @@ impl Story {
         }
         self.say(&format!("  the app again: {}", tally.values));
         self.say("");
-        self.say("What they could do next");
+        self.say("What they can do now");
         self.way_out(id, detail);
     }
 
@@ -106,20 +106,38 @@ impl Story {
         let incident = detail.incidents.last().map_or(1, |incident: &IncidentView| incident.number);
         let rolled_back = |phase: &&PhaseView| phase.stage == "rolled_back";
         let phase = detail.phases.iter().find(rolled_back).map_or(1, |phase| phase.number);
-        let commands = [
-            (format!("rolloutctl log {id}"), "read what happened, minute by minute"),
+        let orders = [
             (
+                "incident resolve",
                 format!("rolloutctl incident resolve {id} {incident} --reason …"),
-                "write down what it was; then one of:",
+                "write down what it was",
             ),
-            (format!("rolloutctl retry {id} --reason …"), "try the phase again, fixed"),
-            (format!("rolloutctl skip {id} --phase {phase} --reason …"), "go on without it"),
-            (format!("rolloutctl rollback {id} --all --reason …"), "put all flags back at once"),
-            (format!("rolloutctl abort {id} --reason …"), "end the rollout here"),
+            (
+                "rollback",
+                format!("rolloutctl rollback {id} --all --reason …"),
+                "put all flags back at once",
+            ),
+            ("abort", format!("rolloutctl abort {id} --reason …"), "end the rollout here"),
+            ("retry", format!("rolloutctl retry {id} --reason …"), "try the phase again, fixed"),
+            (
+                "skip",
+                format!("rolloutctl skip {id} --phase {phase} --reason …"),
+                "go on without it",
+            ),
         ];
-        for (command, meaning) in commands {
+        // The daemon says what it takes now; what it does not waits for the incident.
+        let (now, later): (Vec<_>, Vec<_>) =
+            orders.into_iter().partition(|(verb, ..)| detail.allowed.iter().any(|now| now == verb));
+        let mut show = |command: &str, meaning: &str| {
             self.say(&format!("  {command:<46}  {meaning}"));
+        };
+        show(&format!("rolloutctl log {id}"), "read what happened, minute by minute");
+        now.iter().for_each(|(_, command, meaning)| show(command, meaning));
+        if !later.is_empty() {
+            self.say("And once the incident is resolved");
+            for (_, command, meaning) in &later {
+                self.say(&format!("  {command:<46}  {meaning}"));
+            }
         }
-        self.say(&format!("  accepted right now: {}", detail.allowed.join(", ")));
     }
 }

@@ -207,7 +207,12 @@ impl<'a> Play<'a> {
             }
             ("held", _) => self.check_hold().await?,
             ("rollback_started", _) => self.window = None,
-            ("rollback_finished", _) => return Ok(self.scenario == DemoScenario::Breach),
+            // The reading that proves the rollback looks at flags alone; the next one shows the app again.
+            ("reading_taken", _) => {
+                let is_back = self.tally.rolled_back_within.is_some();
+                let is_shown = !self.tally.values.is_empty();
+                return Ok(self.scenario == DemoScenario::Breach && is_back && is_shown);
+            }
             ("rollout_completed" | "rollout_aborted", _) => return Ok(true),
             _ => {}
         }

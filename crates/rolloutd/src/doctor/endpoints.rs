@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
-use rollout_api::{DoctorSection, FindingView};
+use rollout_api::{DoctorSection, FindingState, FindingView};
 use rollout_convex::{Bar, Finding, Needs, endpoint_finding};
 use rollout_core::{Source, Span, SpanEnd};
 
@@ -58,6 +58,17 @@ pub(crate) async fn of_all(endpoints: &Endpoints, now: Timestamp) -> Option<Doct
     let controls = conditions.keys().map(|name| control(endpoints, name, None, now));
     let findings = join_all(controls).await.concat();
     (!findings.is_empty()).then(|| DoctorSection { title: "endpoints".to_owned(), findings })
+}
+
+/// The endpoints of these needs that cannot be asked now, each in words. Who asks sets the time.
+pub(crate) async fn away(endpoints: &Endpoints, needs: &Needs, now: Timestamp) -> Vec<String> {
+    let mut seen = BTreeSet::new();
+    let named = needs.sources.values().filter_map(|source| Some((source, endpoint_of(source)?)));
+    let firsts: Vec<_> = named.filter(|(_, endpoint)| seen.insert(*endpoint)).collect();
+    let controls = firsts.iter().map(|(source, name)| control(endpoints, name, Some(source), now));
+    let findings = join_all(controls).await.concat();
+    let failed = findings.into_iter().filter(|finding| finding.state == FindingState::Fail);
+    failed.map(|finding| finding.found).collect()
 }
 
 /// The sources of these needs whose endpoint nobody configured: what keeps a rollout from being started.

@@ -18,7 +18,7 @@ use tracing::info;
 
 use crate::doctor::endpoints;
 use crate::view;
-use crate::wiring::Unfit;
+use crate::wiring::{Admitted, LOOK_MAX, Unfit};
 
 use super::App;
 use super::body;
@@ -47,7 +47,7 @@ pub(super) async fn start(
         )));
     }
     let needs = Needs::of(&plan);
-    let url = admit(&app, &plan, &needs).await?;
+    let (url, warnings) = admit(&app, &plan, &needs).await?;
     let new = NewRollout {
         plan,
         digest: Sha256::digest(text.as_bytes()).into(),
@@ -65,14 +65,25 @@ pub(super) async fn start(
     let rollout = view::short(created.rollout(), app.clock.now());
     info!(rollout = rollout.id, plan = rollout.plan, ?answer, "start");
     let place = format!("/v1/rollouts/{}", rollout.id);
-    Ok((status, [(LOCATION, place)], Json(StartResponse { answer, rollout })))
+    Ok((status, [(LOCATION, place)], Json(StartResponse { answer, rollout, warnings })))
 }
 
-/// Where the deployment answers, when nothing definite is against the plan. What is against it is said all at once.
-async fn admit(app: &App, plan: &Plan, needs: &Needs) -> Result<String, Unfit> {
+/// Where the deployment answers and what the rollout will have to wait for, when nothing definite is against the plan. What
+/// is against it is said all at once.
+async fn admit(app: &App, plan: &Plan, needs: &Needs) -> Result<(String, Vec<String>), Unfit> {
     let strange = endpoints::bars(&app.endpoints, needs);
-    match app.deployments.admit(&plan.deployment, needs, app.clock.as_ref()).await {
-        Ok(url) if strange.is_empty() => Ok(url),
+    let asking = endpoints::away(&app.endpoints, needs, app.clock.now());
+    let (admitted, away) = tokio::join!(
+        app.deployments.admit(&plan.deployment, needs, app.clock.as_ref()),
+        tokio::time::timeout(LOOK_MAX, asking),
+    );
+    // Who cannot say so in that time is away as well.
+    let slow = || vec!["not every endpoint of the plan's sources answered in time".to_owned()];
+    match admitted {
+        Ok(Admitted { url, away: deployment }) if strange.is_empty() => {
+            let away = away.unwrap_or_else(|_| slow());
+            Ok((url, deployment.into_iter().chain(away).collect()))
+        }
         Ok(_) => Err(Unfit::Barred { name: plan.deployment.clone(), findings: strange }),
         Err(Unfit::Barred { name, findings }) => {
             Err(Unfit::Barred { name, findings: [findings, strange].concat() })
