@@ -344,8 +344,11 @@ impl Observer {
         self.shown.entry(key.to_owned()).or_default().push(shown);
     }
 
-    /// The adapter was told that a rollout wrote this.
+    /// The adapter was told that a rollout wrote this. What is written in the dark no later process can know.
     pub(crate) fn wrote(&mut self, by: RolloutId, wrote: BTreeMap<String, Timestamp>) {
+        if self.dark {
+            return;
+        }
         self.own_writes.extend(wrote.into_iter().map(|(name, at)| (by, name, at)));
     }
 
