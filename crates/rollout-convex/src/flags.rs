@@ -33,6 +33,7 @@ impl<T: Transport> Convex<T> {
         if wanted.is_empty() {
             return Outcome::FlagsSet { wrote: Vec::new(), already: Vec::new() };
         }
+        let _hurry = self.transport().hurry();
         let before = match self.list_variables(key).await {
             Ok(before) => before,
             Err(error) => return error.outcome(Stakes::Read, &self.name),

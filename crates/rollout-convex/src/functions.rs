@@ -265,7 +265,7 @@ impl<T: Transport> Convex<T> {
     }
 
     /// What the deployment calls its own state: `running`, `paused` …; `None` when it does not say. Answers in every state.
-    pub(crate) async fn state(&self, key: EffectKey) -> Option<String> {
+    pub(crate) async fn state(&self, key: impl Into<Option<EffectKey>>) -> Option<String> {
         let Ok(Ran::Returned(value)) = self.run(key, &Call::DeploymentState).await else {
             return None;
         };

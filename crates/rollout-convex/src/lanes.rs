@@ -5,9 +5,10 @@
 //! after its answer was read. Here requests go one after the other over one connection, and another one is opened only when
 //! the deployment is slow. So a deployment usually sees one connection, and a slow answer still blocks nobody for long.
 //!
-//! Invariants: no request is refused a connection while it waits for one; nothing waits longer than [`WAITS_MAX`]; what waits
-//! for a connection that nobody needs any more ends without one. A request that waits here still takes the first connection
-//! that becomes idle: the pool watches both.
+//! Invariants: no request is refused a connection while it waits for one; nothing waits longer than [`WAITS_MAX`], nor for more than
+//! a quarter of the time that a request has; while flags are being written nothing waits for a connection that others use;
+//! what waits for a connection that nobody needs any more ends without one. A request that waits here still takes the first
+//! connection that becomes idle: the pool watches both.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -18,11 +19,15 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 /// The requests of one client, as its connector sees them.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Lanes(Arc<Mutex<Traffic>>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Traffic {
+    /// How long a request may take: waiting here is a part of it.
+    timeout: Duration,
+    /// Writes that have begun and not ended.
+    urgent: usize,
     /// Requests that have begun and not ended.
     under_way: usize,
     /// When one ended last.
@@ -44,7 +49,29 @@ enum Next {
 #[derive(Debug)]
 pub(crate) struct UnderWay(Lanes);
 
+/// A write that is made; it ends when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Urgent(Lanes);
+
+impl Drop for Urgent {
+    fn drop(&mut self) {
+        self.0.traffic().urgent -= 1;
+    }
+}
+
 impl Lanes {
+    /// For a client whose requests may take so long.
+    pub(crate) fn new(timeout: Duration) -> Self {
+        let traffic = Traffic { timeout, urgent: 0, under_way: 0, ended: None, moved: None };
+        Self(Arc::new(Mutex::new(traffic)))
+    }
+
+    /// Lets no request wait for a connection that others use until the returned value is dropped.
+    pub(crate) fn hurry(&self) -> Urgent {
+        self.traffic().urgent += 1;
+        Urgent(self.clone())
+    }
+
     /// Counts a request until the returned value is dropped, which is after its whole answer.
     pub(crate) fn begin(&self) -> UnderWay {
         let mut traffic = self.traffic();
@@ -94,14 +121,15 @@ impl Traffic {
         let (last, patience) = match self.under_way {
             0 => return Next::GiveUp,
             // Nobody else has a connection: either one is just returning to the pool, or there is none.
-            1 => (self.ended, RETURN_MAX),
-            _ => (self.moved, PATIENCE),
+            1 => (self.ended, RETURN_MAX.min(self.timeout / 8)),
+            _ if self.urgent > 0 => return Next::Open,
+            _ => (self.moved, PATIENCE.min(self.timeout / 8)),
         };
         let still = |since: Instant, span: Duration| {
             span.saturating_sub(now.saturating_duration_since(since))
         };
         let left = last.map_or(Duration::ZERO, |last| still(last, patience));
-        let left = left.min(still(since, WAITS_MAX));
+        let left = left.min(still(since, WAITS_MAX.min(self.timeout / 4)));
         if left.is_zero() { Next::Open } else { Next::Wait(left) }
     }
 }
@@ -172,17 +200,22 @@ mod tests {
         traffic.next(now, now)
     }
 
+    fn traffic(under_way: usize, ended: Option<Instant>, moved: Instant) -> Traffic {
+        let timeout = Duration::from_secs(20);
+        Traffic { timeout, urgent: 0, under_way, ended, moved: Some(moved) }
+    }
+
     #[test]
     fn the_first_request_opens_a_connection_at_once() {
         let now = Instant::now();
-        let traffic = Traffic { under_way: 1, ended: None, moved: Some(now) };
+        let traffic = traffic(1, None, now);
         assert_eq!(at(&traffic, now), Next::Open);
     }
 
     #[test]
     fn what_is_asked_with_it_waits_for_that_connection() {
         let now = Instant::now();
-        let mut traffic = Traffic { under_way: 4, ended: None, moved: Some(now) };
+        let mut traffic = traffic(4, None, now);
         assert_eq!(at(&traffic, now + 10 * MS), Next::Wait(490 * MS));
         // Each answer is a sign of life.
         traffic.moved = Some(now + 400 * MS);
@@ -193,7 +226,7 @@ mod tests {
     #[test]
     fn what_follows_an_answer_waits_for_its_connection_to_return() {
         let now = Instant::now();
-        let traffic = Traffic { under_way: 1, ended: Some(now), moved: Some(now) };
+        let traffic = traffic(1, Some(now), now);
         assert_eq!(at(&traffic, now), Next::Wait(100 * MS));
         assert_eq!(at(&traffic, now + 100 * MS), Next::Open);
     }
@@ -202,9 +235,22 @@ mod tests {
     fn nobody_waits_for_ever_and_nothing_is_opened_for_nobody() {
         let now = Instant::now();
         let busy = now + 2_000 * MS;
-        let mut traffic = Traffic { under_way: 3, ended: Some(busy), moved: Some(busy) };
+        let mut traffic = traffic(3, Some(busy), busy);
         assert_eq!(traffic.next(busy, now), Next::Open);
         traffic.under_way = 0;
         assert_eq!(traffic.next(busy, now), Next::GiveUp);
+    }
+
+    #[test]
+    fn a_write_waits_for_nobody_and_little_time_is_not_spent_on_waiting() {
+        let now = Instant::now();
+        let mut traffic = traffic(4, Some(now), now);
+        assert_eq!(at(&traffic, now), Next::Wait(500 * MS));
+        traffic.urgent = 1;
+        assert_eq!(at(&traffic, now), Next::Open);
+        traffic.urgent = 0;
+        traffic.timeout = 400 * MS;
+        assert_eq!(at(&traffic, now), Next::Wait(50 * MS));
+        assert_eq!(traffic.next(now + 100 * MS, now), Next::Open);
     }
 }

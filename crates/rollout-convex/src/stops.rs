@@ -36,6 +36,11 @@ impl Stops {
         }
     }
 
+    /// True after a stop whose end was not seen.
+    pub(crate) fn is_open(&self) -> bool {
+        self.last().as_ref().is_some_and(|stop| stop.ended.is_none())
+    }
+
     /// Why counts of the time from `from` on are not known, if they hold calls that were refused. They are asked for at `now`,
     /// as those of `span`, by a source that looks back for `over`.
     pub(crate) fn mar(

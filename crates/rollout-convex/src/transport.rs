@@ -51,6 +51,9 @@ pub trait Transport: Send + Sync {
         self.elapsed()
     }
 
+    /// Says that flags are written until the returned value is dropped: no request of it is to wait for a connection.
+    fn hurry(&self) -> impl Send {}
+
     /// Longest time for one request, where the request does not say another.
     fn timeout(&self) -> Duration {
         Target::TIMEOUT_DEFAULT
@@ -91,7 +94,7 @@ impl Http {
         let strange = |_| ConvexError::KeyStrange { name: name() };
         let headers =
             HeaderMap::from_iter([(AUTHORIZATION, authorization(&target.key).map_err(strange)?)]);
-        let lanes = Lanes::default();
+        let lanes = Lanes::new(target.timeout);
         let builder = || builder(&target.origin, headers.clone(), target.timeout);
         let unusable = |cause| ConvexError::Client { name: name(), cause };
         let client = builder().connector_layer(lanes.clone()).build().map_err(unusable)?;
@@ -115,6 +118,10 @@ impl Http {
 impl Transport for Http {
     fn own_elapsed(&self) -> Duration {
         self.own_elapsed.as_ref().map_or_else(|| self.elapsed(), |own| own.0())
+    }
+
+    fn hurry(&self) -> impl Send {
+        self.lanes.hurry()
     }
 
     fn timeout(&self) -> Duration {

@@ -363,12 +363,12 @@ impl Engine {
             Work::Due(_) => {
                 let decided = self.stage_input(id, now, Input::DeadlineReached)?;
                 if decided.is_none() && self.board.due(now).contains(&id) {
-                    if self.condition.is_restrained() {
-                        self.put_off(id, now);
-                        return Ok(None);
+                    if !self.condition.is_restrained() {
+                        error!(rollout = %id, "a deadline came and nothing followed; this is a defect of rolloutd");
+                        debug_assert!(false, "a deadline of {id} came and nothing followed");
                     }
-                    error!(rollout = %id, "a deadline came and nothing followed; this is a defect of rolloutd");
-                    self.board.silence(id);
+                    // Another deadline of it, such as the next try of a rollback, must not be lost with this one.
+                    self.put_off(id, now);
                 }
                 Ok(decided)
             }

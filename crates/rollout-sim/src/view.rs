@@ -38,6 +38,8 @@ pub(crate) struct View {
     pub(crate) adopted: BTreeMap<FlagName, String>,
     /// When each flag was written last, as readings told since this rollout last wrote it.
     pub(crate) written: BTreeMap<FlagName, Timestamp>,
+    /// Where in the journal that was forgotten last: a reading that was asked for before still knew it.
+    pub(crate) forgotten: BTreeMap<FlagName, u64>,
     /// When code was pushed last, as readings told.
     pub(crate) pushed: Option<Timestamp>,
     /// The flags were off and the baseline is passed: from here on they are this rollout's business.
@@ -155,6 +157,7 @@ impl View {
             reverts: 0,
             adopted: BTreeMap::new(),
             written: BTreeMap::new(),
+            forgotten: BTreeMap::new(),
             pushed: None,
             minds: false,
             incidents: BTreeMap::new(),
@@ -263,8 +266,19 @@ impl View {
     fn wrote(&mut self, flags: impl Iterator<Item = FlagName>) {
         for flag in flags {
             self.adopted.remove(&flag);
-            self.written.remove(&flag);
+            self.forget(&flag);
         }
+    }
+
+    fn forget(&mut self, flag: &FlagName) {
+        self.written.remove(flag);
+        self.forgotten.insert(flag.clone(), self.seq());
+    }
+
+    /// True when a reading that is under way was asked for before the time of this flag's write was forgotten.
+    pub(crate) fn forgot_midway(&self, flag: &FlagName) -> bool {
+        let forgotten = self.forgotten.get(flag);
+        forgotten.is_some_and(|seq| self.asked.is_some_and(|(asked, _)| *seq > asked.get()))
     }
 
     /// True when a phase with this flag was rolled back.
@@ -345,7 +359,7 @@ impl View {
                 if let HoldReason::Drift { flag } = hold
                     && self.reverting.remove(flag).is_some()
                 {
-                    self.written.remove(flag);
+                    self.forget(flag);
                 }
                 self.holds.push(hold.clone());
             }
@@ -375,7 +389,7 @@ impl View {
         match kind {
             EventKind::RollbackStarted { phases, restore, incident, .. } => {
                 for flag in std::mem::take(&mut self.reverting).into_keys() {
-                    self.written.remove(&flag);
+                    self.forget(&flag);
                 }
                 phases.iter().for_each(|phase| self.set(*phase, Stand::Rolling));
                 let incident_view = IncidentView { phases: phases.clone(), resolved: false };

@@ -38,6 +38,10 @@ impl<T: Transport> Convex<T> {
             return Err(Lack::Failed(words.into()));
         }
         let minutes = Minutes::of(calls, span)?;
+        if self.stops.is_open() {
+            // It may run again since then.
+            self.state(None).await;
+        }
         let now = self.transport().own_elapsed();
         if let Some(words) = self.stops.mar(now, span, minutes.range().0, calls.over) {
             return Err(Lack::Missing(words));

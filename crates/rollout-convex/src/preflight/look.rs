@@ -289,7 +289,11 @@ impl<'a, T: Transport> Asker<'a, T> {
 /// The state in which the deployment is.
 async fn state<T: Transport>(convex: &Convex<T>) -> Answer<String> {
     match convex.run(None, &Call::DeploymentState).await? {
-        Ran::Returned(value) => Ok(wire::decode_state(value)?),
+        Ran::Returned(value) => {
+            let state = wire::decode_state(value)?;
+            convex.stops.note(&state, convex.transport().own_elapsed());
+            Ok(state)
+        }
         Ran::Threw(_) => Err(WireError::Unexpected("a deployment state").into()),
     }
 }

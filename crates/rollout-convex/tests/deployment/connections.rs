@@ -1,10 +1,11 @@
 //! How many TCP connections a deployment sees, counted by the emulator where it accepts them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use convex_emulator::{EmulatorClock, Fault, FaultKind};
 use jiff::SignedDuration;
-use rollout_convex::Convex;
+use rollout_convex::{Convex, Target};
 use rollout_core::{
     Calls, Effect, Measured, MetricQuery, Observation, Outcome, Reading, Source, SourceQuery, Span,
     Unit,
@@ -93,4 +94,55 @@ async fn a_server_that_keeps_no_connection_is_asked_all_the_same() {
     let answered =
         reading.measurements.iter().filter(|one| one.measured == Measured::Number(0.5)).count();
     assert_eq!((answered, server.requests().len()), (6, 6), "{reading:?}");
+}
+
+/// Each answer makes a connection idle soon, and whoever waited longest takes it: a write must not stand in that line.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_does_not_queue_behind_a_long_reading() {
+    let (emulator, convex) = deployment("", &[("FLAG", "true")]).await;
+    let slow = FaultKind::Slow { ms: 100 };
+    emulator.inject(Fault { path_part: "/api/".into(), times: None, kind: slow });
+    let names: Vec<_> = (0..30).map(|number| format!("health{number}")).collect();
+    let source =
+        |name: &String| error_rate(name, call(&format!("monitoring/dashboard:{name}"), "{}"));
+    let many =
+        Observation { sources: names.iter().map(source).collect(), ..Observation::default() };
+    let convex = Arc::new(convex);
+    let reader = Arc::clone(&convex);
+    let reading = tokio::spawn(async move { read(&reader, many).await });
+    while emulator.requests().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let wrote = convex.perform(key(2), &set(&[("FLAG", "false")])).await;
+    assert_eq!(wrote, flags_set(&["FLAG"], &[]));
+    let asked = emulator.requests().iter().filter(|one| one.path == "/api/function").count();
+    assert!(asked < 25, "the write came after {asked} of 30 functions");
+    reading.await.unwrap();
+}
+
+/// Waiting for a connection is a part of a request's time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_short_timeout_is_not_spent_on_waiting() {
+    let (emulator, _) = deployment("", &[]).await;
+    let convex = Convex::connect(Target {
+        name: "prod".into(),
+        url: emulator.url(),
+        key: emulator.admin_key().into(),
+        timeout: Duration::from_millis(1_000),
+    });
+    let convex = convex.unwrap();
+    emulator.inject(Fault {
+        path_part: "/api/".into(),
+        times: None,
+        kind: FaultKind::Slow { ms: 400 },
+    });
+    let sources =
+        (0..6).map(|number| error_rate("health", call(HEALTH, &format!("{{\"n\":{number}}}"))));
+    let reading =
+        read(&convex, Observation { sources: sources.collect(), ..Observation::default() }).await;
+    let late = reading.measurements.iter().filter(|one| match &one.measured {
+        Measured::Failed(why) => why.contains("did not answer"),
+        _ => false,
+    });
+    assert_eq!(late.count(), 0, "{reading:?}");
 }

@@ -106,10 +106,14 @@ impl Step {
         }
     }
 
-    /// What was to be set back and could not be for so long, may have been set on purpose since: a person decides.
-    pub(super) fn stop_stale_revert(&mut self) {
+    /// Setting back is one write, right after the reading that showed a foreign value. What could not be done then (a hold of the same
+    /// step, a write that failed, a restart) may have been changed on purpose since, and no reading tells while it is to be
+    /// written: a person decides.
+    pub(super) fn stop_stale_revert(&mut self, begins_anew: bool) {
         let Some(revert) = &self.state.revert else { return };
-        if self.now.duration_since(revert.since) <= LATE_WRITE_MAX {
+        let is_old = self.now.duration_since(revert.since) > LATE_WRITE_MAX;
+        let waits = self.state.is_held() || self.state.slot.failed > 0;
+        if !(is_old || begins_anew || waits) {
             return;
         }
         let flags: Vec<FlagName> = revert.changes.keys().cloned().collect();

@@ -12,6 +12,7 @@ use super::state::{Bake, Checkpoint, PhaseState, Rollout, SlotUse, Smoke, Stage,
 use crate::cadence::{saturating_add, saturating_sub};
 use crate::effect::{Effect, MetricQuery, Observation, PendingEffect, SourceQuery, WritePurpose};
 use crate::event::HoldReason;
+use crate::id::PhaseNumber;
 use crate::id::{FlagName, Seq};
 use crate::measurement::{Expectation, Probe, ProbeKind, Purpose, Scalar};
 use crate::plan::{MissedPolicy, Phase, Proof};
@@ -86,11 +87,17 @@ impl Rollout {
     /// The opening of the change window when nothing else is waited for; otherwise its end, after which the next one must
     /// be found.
     fn gate_deadline(&self) -> Option<Timestamp> {
-        let number =
-            self.current().filter(|_| self.status == Status::Running && !self.is_held())?;
-        let (phase, state) = self.phase(number)?;
-        let (opens, closes) = state.window.filter(|_| state.stage == Stage::Gated)?;
+        let (phase, state) = self.phase(self.gated()?)?;
+        let (opens, closes) = state.window?;
         Some(if self.people_are_done(phase, state) { opens } else { closes })
+    }
+
+    /// The phase at its gates, when nothing else comes before them: no hold, no rollback, no flag that is being set back.
+    pub(super) fn gated(&self) -> Option<PhaseNumber> {
+        let is_free =
+            self.status == Status::Running && !self.stands_still() && self.rollback.is_none();
+        let number = self.current().filter(|_| is_free)?;
+        (self.phases.get(number.index())?.stage == Stage::Gated).then_some(number)
     }
 
     fn slot_effect(&self) -> Option<Effect> {

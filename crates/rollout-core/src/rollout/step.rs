@@ -58,7 +58,7 @@ impl Step {
         let tries_again = self.state.slot.retry_at.is_some_and(|at| at <= self.now);
         let slack = if begins_anew || tries_again { SignedDuration::ZERO } else { LATE_WRITE_MAX };
         self.stop_stale_enabling(slack);
-        self.stop_stale_revert();
+        self.stop_stale_revert(begins_anew);
         self.fail_missed();
         self.advance();
         Ok(self.events)
@@ -298,15 +298,8 @@ impl Step {
 
     /// True when a change window closed before the other gates opened: the next one must be found.
     fn window_is_over(&self) -> bool {
-        let current = self
-            .state
-            .current()
-            .filter(|_| self.state.status == Status::Running && !self.state.is_held());
-        let state = current.and_then(|number| self.state.phases.get(number.index()));
-        state.is_some_and(|state| {
-            state.stage == Stage::Gated
-                && state.window.is_some_and(|(_, closes)| closes <= self.now)
-        })
+        let state = self.state.gated().and_then(|number| self.state.phases.get(number.index()));
+        state.is_some_and(|state| state.window.is_some_and(|(_, closes)| closes <= self.now))
     }
 
     /// Says aloud when nothing has been seen for too long while a flag is on.

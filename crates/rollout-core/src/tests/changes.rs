@@ -466,3 +466,49 @@ fn extend_judges_every_checkpoint_on_the_new_code() {
     assert!(bake.checkpoints.iter().all(|checkpoint| checkpoint.judged.is_none()));
     world.until("done", |rollout| rollout.status() == Status::Completed);
 }
+
+/// Whoever turned a flag off while a foreign value was to be set back is not overruled.
+#[test]
+fn what_is_turned_off_while_setting_back_waits_behind_a_hold_stays_off() {
+    let mut world = watched(|parts| parts.drift = DriftPolicy::Revert);
+    world.foreign_edit("RETRY", "maybe");
+    world.pushed_at = Some(world.now);
+    world.until("held by the push", |rollout| rollout.is_held());
+    assert!(held(&world, &drift_hold()), "it is a person's at once");
+    world.now += minutes(1);
+    world.foreign_edit("RETRY", "false");
+    world.now += minutes(1);
+    world.order(Command::Resume).unwrap();
+    world.pass(minutes(10));
+    assert_eq!(world.value("RETRY"), Some("false"));
+    assert!(held(&world, &drift_hold()), "and again once it is seen to be off");
+}
+
+#[test]
+fn what_is_turned_off_after_setting_back_failed_stays_off() {
+    let mut world = watched(|parts| parts.drift = DriftPolicy::Revert);
+    world.foreign_edit("RETRY", "maybe");
+    let sets = |pending: &PendingEffect| matches!(pending.effect, Effect::SetFlags { .. });
+    world.until("reverting", |rollout| rollout.pending().iter().any(sets));
+    let write = world.rollout.pending().into_iter().find(sets).unwrap();
+    let fault = crate::Fault::new(crate::FaultClass::Transient, None, "503");
+    let outcome = crate::Outcome::failed(fault);
+    world.input(Input::EffectEnded { key: write.key, outcome }).unwrap();
+    assert!(held(&world, &drift_hold()));
+    world.foreign_edit("RETRY", "false");
+    world.pass(minutes(10));
+    assert_eq!(world.value("RETRY"), Some("false"));
+}
+
+#[test]
+fn what_is_turned_off_before_a_restart_is_not_set_back_after_it() {
+    let mut world = watched(|parts| parts.drift = DriftPolicy::Revert);
+    world.foreign_edit("RETRY", "maybe");
+    let sets = |pending: &PendingEffect| matches!(pending.effect, Effect::SetFlags { .. });
+    world.until("reverting", |rollout| rollout.pending().iter().any(sets));
+    world.foreign_edit("RETRY", "false");
+    world.down_for(minutes(2));
+    world.pass(minutes(2));
+    assert_eq!(world.value("RETRY"), Some("false"));
+    assert!(held(&world, &drift_hold()));
+}
