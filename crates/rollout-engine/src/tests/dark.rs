@@ -158,6 +158,14 @@ impl Run {
         panic!("does not come to rest: {status:?} {waits:?}");
     }
 
+    /// Stops wherever it is: the commit that is to fail may be one of a reading that came after the rest.
+    async fn stop_after_rest(self) {
+        match self.stop().await {
+            Ok(()) | Err(EngineError::Unrecorded { .. }) => {}
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+
     async fn stop(self) -> Result<(), EngineError> {
         self.handle.stop().await;
         self.running.await.unwrap()
@@ -250,7 +258,7 @@ async fn a_breach_is_rolled_back_whichever_commit_fails_for_good() {
             let on = deployment.env().into_values().filter(|value| value == "true").count();
             assert!(on <= 1, "{context}: {:?}", deployment.env());
             assert!(end.stages.contains(&Stage::RolledBack), "{context}: {end:?}");
-            run.stop().await.unwrap();
+            run.stop_after_rest().await;
         }
     }
     assert!(in_the_dark > 0, "some of the rollbacks fell into the dark");
