@@ -29,7 +29,7 @@ use crate::measure::{self, REASON_BYTES_MAX};
 use crate::text::clip;
 use crate::transport::Transport;
 use crate::value::ConvexValue;
-use crate::wire::{self, Call, Ran, VariableRow};
+use crate::wire::{self, Call, Ran, VariableRow, WireError};
 
 /// A function with the arguments it is called with. Equal questions are asked once.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -266,12 +266,20 @@ impl<T: Transport> Convex<T> {
 
     /// What the deployment calls its own state: `running`, `paused` …; `None` when it does not say. Answers in every state.
     pub(crate) async fn state(&self, key: impl Into<Option<EffectKey>>) -> Option<String> {
-        let Ok(Ran::Returned(value)) = self.run(key, &Call::DeploymentState).await else {
-            return None;
+        self.ask_state(key).await.ok()
+    }
+
+    /// The same, with the reason where it does not say.
+    pub(crate) async fn ask_state(
+        &self,
+        key: impl Into<Option<EffectKey>>,
+    ) -> Result<String, CallError> {
+        let Ran::Returned(value) = self.run(key, &Call::DeploymentState).await? else {
+            return Err(WireError::Unexpected("a deployment state").into());
         };
-        let state = wire::decode_state(value).ok()?;
+        let state = wire::decode_state(value)?;
         self.stops.note(&state, self.transport().own_elapsed());
-        Some(state)
+        Ok(state)
     }
 }
 

@@ -110,14 +110,9 @@ impl Board {
         self.deadlines.iter().take_while(|(at, _)| *at <= now).map(|(_, id)| *id).collect()
     }
 
-    /// Takes a rollout's deadline out of the index until it changes: it came, and nothing followed from it.
-    pub(crate) fn silence(&mut self, id: RolloutId) {
-        self.deadlines.retain(|(_, of)| *of != id);
-    }
-
     /// Puts a deadline that came off until `at`, or until the rollout changes.
     pub(crate) fn put_off(&mut self, id: RolloutId, at: Timestamp) {
-        self.silence(id);
+        self.deadlines.retain(|(_, of)| *of != id);
         self.deadlines.insert((at, id));
         self.put_off.insert(id, at);
     }

@@ -39,7 +39,8 @@ pub(super) fn findings(look: &Look, needs: &Needs, name: &str) -> Vec<Finding> {
     well.chain(findings).collect()
 }
 
-fn described(known: &DeployedFunction) -> String {
+/// Its type and who may call it: `a public query`.
+pub(super) fn described(known: &DeployedFunction) -> String {
     let (article, kind) = match (known.kind.as_str(), known.is_internal) {
         ("Query", false) => ("a", "public query"),
         ("Query", true) => ("an", "internal query"),

@@ -19,7 +19,6 @@ use crate::error::{CallError, TransportError};
 use crate::flags::Variables;
 use crate::functions::{CALLS_AT_ONCE_MAX, bound_args};
 use crate::key::KeyReport;
-use crate::text::clip;
 use crate::transport::Transport;
 use crate::value::ConvexValue;
 use crate::wire::{
@@ -27,6 +26,7 @@ use crate::wire::{
 };
 
 use super::Needs;
+use super::functions::described;
 
 /// One answer, or why there is none.
 pub(super) type Answer<T> = Result<T, CallError>;
@@ -105,7 +105,7 @@ impl Look {
             asker.exchange(&Call::InstanceName),
             asker.exchange(&Call::ServerVersion),
             asker.exchange(&Call::DeploymentInfo),
-            asker.in_time(state(convex)),
+            asker.in_time(convex.ask_state(None)),
             join(asker.in_time(convex.list_variables(None)), asker.in_time(functions(convex))),
         )
         .await;
@@ -267,10 +267,10 @@ impl<'a, T: Transport> Asker<'a, T> {
         let path = call.path.clone();
         let known = seen.deployed.iter().find(|known| known.path == normal_path(&path));
         if let Some(known) = known.filter(|known| known.kind != "Query") {
-            let kind = clip(&known.kind.to_lowercase(), 40);
+            let kind = described(known);
             let words =
-                format!("{path} is a {kind}, which may change something, and this look may not");
-            return Control::NotAsked(words.replace(" a action", " an action"), NO_QUERY);
+                format!("{path} is {kind}, which may change something, and this look may not");
+            return Control::NotAsked(words, NO_QUERY);
         }
         let run = Call::Query { path: path.clone(), args };
         match self.in_time(self.convex.run(None, &run)).await {
@@ -283,18 +283,6 @@ impl<'a, T: Transport> Asker<'a, T> {
                 error.reason(&self.convex.name)
             )),
         }
-    }
-}
-
-/// The state in which the deployment is.
-async fn state<T: Transport>(convex: &Convex<T>) -> Answer<String> {
-    match convex.run(None, &Call::DeploymentState).await? {
-        Ran::Returned(value) => {
-            let state = wire::decode_state(value)?;
-            convex.stops.note(&state, convex.transport().own_elapsed());
-            Ok(state)
-        }
-        Ran::Threw(_) => Err(WireError::Unexpected("a deployment state").into()),
     }
 }
 

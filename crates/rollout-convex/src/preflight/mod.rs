@@ -147,16 +147,6 @@ impl<T: Transport> Convex<T> {
         findings
     }
 
-    /// The findings of [`Convex::admission`] that keep a rollout from being started.
-    pub async fn bars(
-        &self,
-        needs: &Needs,
-        within: Duration,
-        now: &(dyn Fn() -> Timestamp + Sync),
-    ) -> Vec<Finding> {
-        self.admission(needs, within, now).await.bars
-    }
-
     /// What keeps a rollout with these needs from being started, asked with two requests, and what makes it wait. Takes at
     /// most `within`. A deployment that is away, or too old to say, keeps nothing from being started.
     pub async fn admission(

@@ -80,7 +80,7 @@ async fn a_deployment_that_is_well_has_no_trouble_and_is_not_changed() {
         ["reach", "url", "key", "permissions", "state", "clock", "function", "flag", "health"]
     );
     assert!(emulator.writes().is_empty());
-    assert!(convex.bars(&with_health(HEALTH), WITHIN, &now).await.is_empty());
+    assert!(convex.admission(&with_health(HEALTH), WITHIN, &now).await.bars.is_empty());
 }
 
 #[tokio::test]
@@ -93,7 +93,7 @@ async fn functions_that_are_missing_or_do_not_fit_bar_a_start_at_their_place() {
         ("gone:away", Role::Mentioned),
         ("gone:too", Role::Counted),
     ]);
-    let bars = convex.bars(&needs, WITHIN, &now).await;
+    let bars = convex.admission(&needs, WITHIN, &now).await.bars;
     assert_eq!(
         troubles(&bars),
         [
@@ -118,7 +118,7 @@ async fn a_source_that_is_no_query_is_not_called() {
         Needs { sources: BTreeMap::from([("task".to_owned(), create.into())]), ..Needs::default() };
     let findings = convex.preflight(&needs, WITHIN, &now).await;
     let said = troubles(&findings);
-    let expected = "health Unknown: task was not asked: tasks:create is a mutation, which may change something, and this look may not";
+    let expected = "health Unknown: task was not asked: tasks:create is a public mutation, which may change something, and this look may not";
     assert_eq!(said, [expected]);
 
     let spec = Fault {
@@ -147,7 +147,7 @@ async fn a_stopped_deployment_is_named_and_bars_nothing() {
         assert_eq!(troubles.len(), 2, "{troubles:?}");
         assert!(troubles[0].starts_with(&format!("state Fail: {word}")), "{troubles:?}");
         assert!(troubles[1].contains(word), "{troubles:?}");
-        assert!(convex.bars(&with_health(HEALTH), WITHIN, &now).await.is_empty());
+        assert!(convex.admission(&with_health(HEALTH), WITHIN, &now).await.bars.is_empty());
     }
 }
 
@@ -322,7 +322,7 @@ async fn every_permission_that_is_missing_is_named_with_its_purpose() {
         ..needs(&[("m:ask", Role::Asked), ("m:act", Role::Creates)])
     };
     let convex = Canned::new(&healthy(&["ViewEnvironmentVariables"])).convex("otter|01");
-    let bars = convex.bars(&needs, WITHIN, &now).await;
+    let bars = convex.admission(&needs, WITHIN, &now).await.bars;
     assert_eq!(
         troubles(&bars),
         [

@@ -39,11 +39,12 @@ pub(super) async fn doctor(
         }
     };
     info!(actor, deployment = plan.as_ref().map(|plan| &plan.deployment), ?dry_step, "doctor");
-    let mut sections = vec![daemon::section(&app.handle.status().await?, app.begun_at)];
+    let mut itself = daemon::section(&app.handle.status().await?, app.begun_at);
     if let (Some(plan), None) = (&plan, &request.rollout) {
-        let in_the_way = daemon::in_the_way(&app.handle.list().await?, plan, &url_of(&app, plan));
-        sections.iter_mut().for_each(|section| section.findings.extend(in_the_way.clone()));
+        let rollouts = app.handle.list().await?;
+        itself.findings.extend(daemon::in_the_way(&rollouts, plan, &url_of(&app, plan)));
     }
+    let mut sections = vec![itself];
     let clock = app.clock.as_ref();
     let (deployments, endpoints) = (&app.deployments, &app.endpoints);
     let looked = deployments::sections(deployments, endpoints, plan.as_ref(), dry_step, clock);
