@@ -1,0 +1,18 @@
+//! The packaged unit under a real systemd: what it promises in its comments, from `enable --now` to a store that is refused.
+//!
+//! Each test has a machine of its own, with systemd as PID 1, on which rolloutd is installed by the lines of
+//! `docs/operating.md`. Nothing is set but what the test says.
+
+mod endings;
+mod killed;
+mod shipped;
+
+use rollout_e2e::systemd::Site;
+
+/// The unit.
+const UNIT: &str = "rolloutd";
+
+/// The daemon's process as its machine counts.
+async fn main_pid(site: &Site) -> String {
+    site.machine.property(UNIT, "MainPID").await
+}
