@@ -7,10 +7,9 @@ use std::path::Path;
 use rollout_e2e::systemd::Site;
 use rollout_e2e::{GATED, say};
 
-use super::UNIT;
+use super::{STATE, UNIT};
 use crate::PROGRAMS;
 
-const STATE: &str = "/var/lib/rolloutd";
 /// More than the five starts in ten seconds after which systemd gives up where nothing else is said.
 const RESTARTS: u32 = 6;
 

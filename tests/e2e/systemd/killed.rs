@@ -8,15 +8,13 @@ use rollout_e2e::systemd::Site;
 use rollout_e2e::{PhaseSpec, Run, moment_of, plan, say, text_of};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use super::UNIT;
+use super::{UNIT, WATCHDOG};
 use crate::PROGRAMS;
 
 /// More than the five starts in ten seconds after which systemd gives up where nothing else is said.
 const KILLS: u32 = 6;
 /// How much faster than real time it is.
 const SCALE: u32 = 600;
-/// Less than the minute of the unit, so that the test need not wait for so long; the daemon feeds it every six seconds.
-const WATCHDOG: &str = "WatchdogSec=14\n";
 /// Longest wait for one thing, in real time.
 const WAIT_MAX: Duration = Duration::from_secs(60);
 /// How often a daemon that is being started is asked.

@@ -9,10 +9,9 @@ use rollout_api::client::IdempotencyKey;
 use rollout_e2e::systemd::Site;
 use rollout_e2e::{GATED, Run, SMALLEST, say};
 
-use super::{UNIT, main_pid};
+use super::{STATE, UNIT, main_pid};
 use crate::PROGRAMS;
 
-const STATE: &str = "/var/lib/rolloutd";
 const BACKUPS: &str = "/var/lib/rolloutd-backup";
 /// Where the shipped unit has its keys from, for a check in a shell as `docs/operating.md` says it.
 const CREDSTORE: &str = "CREDENTIALS_DIRECTORY=/etc/credstore";

@@ -9,6 +9,7 @@ use rollout_api::client::Client;
 
 use super::machine::Machine;
 use crate::run::Run;
+use crate::shim::Faults;
 use crate::world::{Programs, clocks};
 
 const OPERATING: &str = include_str!("../../../docs/operating.md");
@@ -16,6 +17,8 @@ const PACKAGING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging");
 const CONFIG: &str = "/etc/rolloutd/rolloutd.toml";
 const SOCKET: &str = "/run/rolloutd/rolloutd.sock";
 const KEY: &str = "/etc/credstore/production.key";
+const DROP_INS: &str = "/etc/systemd/system/rolloutd.service.d";
+const FAULTS: &str = "/usr/lib/rolloutd-faults.so";
 
 /// A machine on which rolloutd is installed, and a deployment on the loopback network that they share.
 pub struct Site {
@@ -51,8 +54,7 @@ impl Site {
         let clock = daemon_clock.map(|clock| format!("Environment=ROLLOUTD_CLOCK={clock}\n"));
         let lines = clock.unwrap_or_default() + drop_in;
         if !lines.is_empty() {
-            let place = "/etc/systemd/system/rolloutd.service.d/test.conf";
-            machine.write(place, &format!("[Service]\n{lines}"));
+            machine.write(&format!("{DROP_INS}/test.conf"), &format!("[Service]\n{lines}"));
         }
         let script = format!("cd /src\n{}", install_lines());
         machine.run(&["bash", "-euxc", &script]).await.expect_code(0);
@@ -76,6 +78,25 @@ impl Site {
         self.machine.write(KEY, &self.emulator.admin_key());
         let private = fs::set_permissions(self.machine.path(KEY), Permissions::from_mode(0o400));
         private.unwrap_or_else(|error| panic!("{KEY}: {error}"));
+    }
+
+    /// Puts faults around the daemon, from its next start after a `daemon-reload` on; paths in them are the machine's.
+    ///
+    /// # Panics
+    ///
+    /// When the library cannot be built or copied.
+    pub fn plant(&self, faults: &Faults) {
+        let mut lines = String::new();
+        for (name, value) in faults.env() {
+            let mut value = PathBuf::from(value);
+            if name == "LD_PRELOAD" {
+                let copied = fs::copy(&value, self.machine.path(FAULTS));
+                copied.unwrap_or_else(|error| panic!("{FAULTS}: {error}"));
+                value = PathBuf::from(FAULTS);
+            }
+            lines += &format!("Environment={}={}\n", name.display(), value.display());
+        }
+        self.machine.write(&format!("{DROP_INS}/faults.conf"), &format!("[Service]\n{lines}"));
     }
 
     /// The configuration's path on the machine.
