@@ -19,6 +19,10 @@ const STATE: &str = "/var/lib/rolloutd";
 /// seconds in place of ten.
 const WATCHDOG: &str = "WatchdogSec=14\n";
 
+/// The program as `sudo -u rolloutd` runs it.
+const AS_ROLLOUTD: [&str; 5] =
+    ["setpriv", "--reuid=rolloutd", "--regid=rolloutd", "--init-groups", "rolloutd"];
+
 /// The daemon's process as its machine counts.
 async fn main_pid(site: &Site) -> String {
     site.machine.property(UNIT, "MainPID").await

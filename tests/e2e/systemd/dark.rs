@@ -5,7 +5,7 @@ use std::path::Path;
 use rollout_e2e::systemd::Site;
 use rollout_e2e::{Call, DiskError, Faults, PhaseSpec, Tool, has_all, plan};
 
-use super::{STATE, UNIT, WATCHDOG, main_pid};
+use super::{AS_ROLLOUTD, STATE, UNIT, WATCHDOG, main_pid};
 use crate::PROGRAMS;
 
 /// How much faster than real time it is.
@@ -47,12 +47,11 @@ async fn a_daemon_without_its_disk_is_seen_by_systemd_and_keeps_its_directory() 
 
 /// The store is closed meanwhile, and the signature alone says whose it is.
 async fn nobody_takes_its_directory(site: &Site, pid: &str) {
-    let user = ["setpriv", "--reuid=rolloutd", "--regid=rolloutd", "--init-groups", "rolloutd"];
     for args in [
         &["verify", "--state-dir", STATE, "--in-place"][..],
         &["backup", "--state-dir", STATE, "--to", "/tmp/a.backup"],
     ] {
-        let refused = site.machine.run(&[&user, args].concat()).await.expect_code(1);
+        let refused = site.machine.run(&[&AS_ROLLOUTD, args].concat()).await.expect_code(1);
         assert!(refused.stderr.contains("RO0204"), "{args:?}: {}", refused.stderr);
         // While it tries to open the store again, it has it open.
         let named =

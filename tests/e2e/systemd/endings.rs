@@ -7,7 +7,7 @@ use std::path::Path;
 use rollout_e2e::systemd::Site;
 use rollout_e2e::{GATED, say};
 
-use super::{STATE, UNIT};
+use super::{AS_ROLLOUTD, STATE, UNIT};
 use crate::PROGRAMS;
 
 /// More than the five starts in ten seconds after which systemd gives up where nothing else is said.
@@ -34,23 +34,48 @@ async fn a_configuration_that_makes_no_sense(site: &Site) {
     site.machine.systemctl(&["start", UNIT]).await.expect_code(0);
 }
 
-/// Exit code 3: a database that is older than its witness, as a disk that forgets leaves it.
+/// Exit code 3: a database that is older than its witness, as a disk that forgets leaves it. Then both ways on that
+/// `docs/operating.md` has.
 async fn a_store_that_went_back_in_time(site: &Site) {
-    let (store, older) = (format!("{STATE}/store"), "/var/older");
+    let (store, older, backup) = (format!("{STATE}/store"), "/var/older", "/tmp/all.backup");
     site.machine.systemctl(&["stop", UNIT]).await.expect_code(0);
-    copy(site, &store, older).await;
+    site.machine.run(&["cp", "-a", &store, older]).await.expect_code(0);
     site.machine.systemctl(&["start", UNIT]).await.expect_code(0);
     site.begin(GATED).await.until("baseline_passed").await;
+    by_hand(site, &["backup", "--to", backup]).await;
     site.machine.systemctl(&["stop", UNIT]).await.expect_code(0);
-    let newer = "/var/newer";
-    copy(site, &store, newer).await;
     go_back(&site.machine.path(&store), &site.machine.path(older));
     assert_ne!(site.machine.systemctl(&["start", UNIT]).await.code, Some(0));
     stays_down(site, "3", &["RO0203", "r1 (live)", "rolloutd restore --from FILE"]).await;
-    fs::remove_dir_all(site.machine.path(&store)).unwrap();
-    copy(site, newer, &store).await;
+
+    set_aside(site).await;
     site.machine.systemctl(&["start", UNIT]).await.expect_code(0);
-    assert_eq!(site.client().get("r1").await.unwrap().summary.id, "r1");
+    assert_eq!(site.client().status().await.unwrap().store.quarantined, ["r1"]);
+    site.machine.systemctl(&["stop", UNIT]).await.expect_code(0);
+    by_hand(site, &["restore", "--from", backup, "--replace"]).await;
+    site.machine.systemctl(&["start", UNIT]).await.expect_code(0);
+    assert!(site.client().status().await.unwrap().store.quarantined.is_empty());
+    let detail = site.client().get("r1").await.unwrap();
+    assert!(detail.allowed.contains(&"resume".to_owned()), "held by the restore: {detail:?}");
+}
+
+/// As an operator with `sudo -u rolloutd`.
+async fn by_hand(site: &Site, args: &[&str]) {
+    site.machine.run(&[&AS_ROLLOUTD, args].concat()).await.expect_code(0);
+}
+
+/// `serve --quarantine` until it listens, then Ctrl-C.
+async fn set_aside(site: &Site) {
+    let command = [&AS_ROLLOUTD[..], &["serve", "--quarantine"]].concat().join(" ");
+    let script = format!(
+        "{command} 2>/tmp/said & \
+         for _ in {{1..600}}; do \
+           grep -q listening /tmp/said && break; kill -0 $! || break; sleep 0.05; \
+         done; \
+         kill -INT $!; wait $!; code=$?; cat /tmp/said >&2; exit $code"
+    );
+    let said = site.machine.run(&["bash", "-c", &script]).await.expect_code(0).stderr;
+    assert!(said.contains("listening") && said.contains("RO0208"), "{said}");
 }
 
 /// Exit code 1, again and again, until there is room.
@@ -91,10 +116,6 @@ async fn stays_down(site: &Site, code: &str, words: &[&str]) {
         assert!(journal.contains(word), "the journal does not say {word}:\n{journal}");
         assert!(status.contains(word), "the status does not say {word}:\n{status}");
     }
-}
-
-async fn copy(site: &Site, from: &str, to: &str) {
-    site.machine.run(&["cp", "-a", from, to]).await.expect_code(0);
 }
 
 fn go_back(store: &Path, older: &Path) {

@@ -142,8 +142,7 @@ async fn backup(site: &Site, run: &Run) {
     let (uid, _) = owner(site);
     assert_eq!((look(site, BACKUPS).mode() & 0o7777, look(site, BACKUPS).uid()), (0o700, uid));
     let files: Vec<_> = fs::read_dir(site.machine.path(BACKUPS)).unwrap().flatten().collect();
-    // Another hour may have begun between two backups.
-    assert!(!files.is_empty() && files.len() <= 2, "{files:?}");
+    assert_eq!(files.len(), 1, "{files:?}");
     for file in files {
         let path = format!("{BACKUPS}/{}", file.file_name().display());
         let mode = look(site, &path).mode() & 0o7777;
