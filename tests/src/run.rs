@@ -47,6 +47,11 @@ impl Run {
         Self { id: rollout.id, ..run }
     }
 
+    /// Goes on following it where the daemon listens now.
+    pub fn at(self, socket: PathBuf) -> Self {
+        Self { socket, ..self }
+    }
+
     /// Waits for the next entry of this kind.
     ///
     /// # Panics

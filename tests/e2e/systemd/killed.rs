@@ -1,4 +1,5 @@
-//! A process that dies or hangs in the middle of a bake window: systemd starts it again, and the window goes on.
+//! A process that dies or hangs, and a machine that loses its power, in the middle of a bake window: systemd starts the daemon
+//! again, and the window goes on.
 
 use std::time::{Duration, Instant};
 
@@ -23,9 +24,9 @@ const WINDOW: PhaseSpec = PhaseSpec { flag: "ENABLE_ONE", bake: "2h", checkpoint
 const WINDOW_HOURS: i64 = 2;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn kills_and_a_hang_in_one_window_change_nothing() {
+async fn kills_a_hang_and_a_reboot_in_one_window_change_nothing() {
     let test = "SIGKILL and a hang under systemd";
-    let Some(site) = Site::install(test, PROGRAMS, SCALE, WATCHDOG).await else { return };
+    let Some(mut site) = Site::install(test, PROGRAMS, SCALE, WATCHDOG).await else { return };
     site.configure();
     site.give_key();
     site.machine.systemctl(&["restart", UNIT]).await.expect_code(0);
@@ -44,15 +45,24 @@ async fn kills_and_a_hang_in_one_window_change_nothing() {
     let journal = site.machine.journal(UNIT).await;
     assert!(journal.contains("Watchdog timeout"), "{journal}");
 
+    let start = Instant::now();
+    site.machine.power_cycle().await;
+    // It is not asked to start: it is enabled.
+    site.machine.until(UNIT, "ActiveState", |state| state == "active").await;
+    let dark = start.elapsed();
+    let mut run = run.at(site.socket());
+    run.until("engine_resumed").await;
+
     run.until("rollout_completed").await;
     nothing_changed(&site, &run);
     took.sort();
     say(&format!(
         "SIGKILL to /v1 answering again under systemd: median {:.2} s, at most {:.2} s, of {KILLS}; SIGSTOP, with a \
-         watchdog of 14 s: {:.2} s",
+         watchdog of 14 s: {:.2} s; the power fails and comes back: {:.2} s",
         took[took.len() / 2].as_secs_f64(),
         took[took.len() - 1].as_secs_f64(),
-        hung.as_secs_f64()
+        hung.as_secs_f64(),
+        dark.as_secs_f64()
     ));
     site.machine.switch_off().await;
 }
@@ -94,5 +104,5 @@ fn nothing_changed(site: &Site, run: &Run) {
     let completed = moment_of(run.of_kind("rollout_completed").next().unwrap());
     let window = SignedDuration::from_hours(WINDOW_HOURS);
     assert!(completed.duration_since(started) >= window, "{}", run.last_entries());
-    assert_eq!(run.count("engine_resumed"), KILLS as usize + 1);
+    assert_eq!(run.count("engine_resumed"), KILLS as usize + 2);
 }

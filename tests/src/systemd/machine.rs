@@ -6,8 +6,8 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::{Child, Command};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::ctl::Finished;
@@ -27,6 +27,7 @@ const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 #[derive(Debug)]
 pub struct Machine {
     boot: Child,
+    out: Lines<BufReader<ChildStdout>>,
     /// Its PID 1 as seen from outside.
     pid: String,
     dir: TempDir,
@@ -59,18 +60,27 @@ impl Machine {
         let mut boot =
             command.spawn().unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"));
         let out = boot.stdout.take().expect("its output is piped");
-        let line = timeout(WAIT_MAX, BufReader::new(out).lines().next_line()).await;
-        match line.ok().and_then(Result::ok).flatten().as_deref().map(str::split_ascii_whitespace) {
-            Some(mut words) => {
-                let pid = words.nth(1).expect("`ready` comes with a pid").to_owned();
-                Some(Self { boot, pid, dir })
-            }
+        let mut out = BufReader::new(out).lines();
+        match ready(&mut out).await {
+            Some(pid) => Some(Self { boot, out, pid, dir }),
             None => {
                 let said = fs::read_to_string(&said).unwrap_or_default();
                 tool::lacks(test, &format!("what a systemd of its own needs: {}", said.trim()));
                 None
             }
         }
+    }
+
+    /// Takes its power away and gives it back. Processes and `/run` are lost, every other file is as it was.
+    ///
+    /// # Panics
+    ///
+    /// When it does not boot again.
+    pub async fn power_cycle(&mut self) {
+        let input = self.boot.stdin.as_mut().expect("its input is piped");
+        input.write_all(b"\n").await.unwrap_or_else(|error| panic!("the machine went: {error}"));
+        let again = ready(&mut self.out).await;
+        self.pid = again.unwrap_or_else(|| panic!("the machine does not boot again"));
     }
 
     /// A path inside as it is reached from outside. Symbolic links with absolute targets lead elsewhere.
@@ -179,4 +189,10 @@ impl Drop for Machine {
             std::thread::sleep(ASK_EVERY);
         }
     }
+}
+
+/// Its PID 1, as soon as it has booted; `None` when it does not.
+async fn ready(out: &mut Lines<BufReader<ChildStdout>>) -> Option<String> {
+    let line = timeout(WAIT_MAX, out.next_line()).await.ok()?.ok()??;
+    line.strip_prefix("ready ").map(str::to_owned)
 }
