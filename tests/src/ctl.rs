@@ -1,7 +1,7 @@
 //! Owns a run of `rolloutctl`: nothing in its environment but the socket, and an end in any case.
 
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use tokio::process::Command;
@@ -22,6 +22,14 @@ pub struct Finished {
 }
 
 impl Finished {
+    pub(crate) fn of(output: &Output) -> Self {
+        Self {
+            code: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
     /// Takes the command's data when it ended with `code`.
     ///
     /// # Panics
@@ -53,9 +61,5 @@ pub(crate) async fn run_at(
     let output = timeout(RUN_MAX, command.output()).await;
     let output = output.unwrap_or_else(|_| panic!("`{}` did not end", args.join(" ")));
     let output = output.unwrap_or_else(|error| panic!("cannot run {program}: {error}"));
-    Finished {
-        code: output.status.code(),
-        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-    }
+    Finished::of(&output)
 }

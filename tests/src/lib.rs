@@ -16,6 +16,7 @@ pub mod power_cut;
 mod prometheus;
 mod run;
 mod shim;
+pub mod systemd;
 mod tool;
 mod workshop;
 mod world;

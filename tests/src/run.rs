@@ -6,8 +6,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rollout_api::client::{Client, ClientError, EventStream};
-use rollout_api::{JournalEntry, OrderRequest, OrderResponse, OrderVerb, PhaseView, RolloutDetail};
+use rollout_api::client::{Client, ClientError, EventStream, IdempotencyKey};
+use rollout_api::{
+    JournalEntry, OrderRequest, OrderResponse, OrderVerb, PhaseView, RolloutDetail, StartRequest,
+    StartResponse,
+};
 use tokio::time::{Instant, timeout_at};
 
 /// Longest wait for one thing, in real time.
@@ -28,6 +31,25 @@ impl Run {
     /// Follows the rollout `id` from its first entry on.
     pub fn new(socket: PathBuf, id: String) -> Self {
         Self { socket, id, entries: Vec::new() }
+    }
+
+    /// Starts a rollout of a plan and follows it.
+    ///
+    /// # Panics
+    ///
+    /// When the daemon refuses.
+    pub async fn begin(socket: PathBuf, plan: &str) -> Self {
+        let request = StartRequest { plan: plan.to_string(), start_at: None, reason: None };
+        let run = Self::new(socket, String::new());
+        let started = run.client().start(&request, &IdempotencyKey::random()).await;
+        let StartResponse { rollout, .. } =
+            started.unwrap_or_else(|error| panic!("the plan was not started: {error:?}"));
+        Self { id: rollout.id, ..run }
+    }
+
+    /// Goes on following it where the daemon listens now.
+    pub fn at(self, socket: PathBuf) -> Self {
+        Self { socket, ..self }
     }
 
     /// Waits for the next entry of this kind.

@@ -22,6 +22,8 @@ pub enum Tool {
     Node,
     /// The Prometheus server and `promtool`.
     Prometheus,
+    /// To be root, with systemd and what puts it into namespaces. Whether it boots there only booting tells.
+    Systemd,
 }
 
 /// True when the machine has all of `tools`; otherwise says what `test` misses.
@@ -35,10 +37,18 @@ pub fn has_all(test: &str, tools: &[Tool]) -> bool {
     if missing.is_empty() {
         return true;
     }
-    let missing = missing.join(", ");
+    lacks(test, &missing.join(", "));
+    false
+}
+
+/// Says that `test` does not run, and what is missing for it.
+///
+/// # Panics
+///
+/// When [`everything_is_required`].
+pub(crate) fn lacks(test: &str, missing: &str) {
     assert!(!everything_is_required(), "{test} cannot run: this machine lacks {missing}");
     say(&format!("skipped: {test}: this machine lacks {missing}"));
-    false
 }
 
 /// Writes one line that is seen also when the test passes: the test harness only swallows what is printed by macros.
@@ -60,10 +70,14 @@ impl Tool {
             Self::Prometheus => {
                 ["prometheus", "promtool"].iter().all(|tool| answers(tool, &["--version"]))
             }
-            Self::Root => answers_zero("id", &["-u"]) && Path::new("/dev/loop-control").exists(),
+            Self::Root => is_root() && Path::new("/dev/loop-control").exists(),
             Self::MkfsExt4 => answers("mkfs.ext4", &["-V"]),
             Self::Mount => {
                 ["mount", "umount", "losetup"].iter().all(|tool| answers(tool, &["--version"]))
+            }
+            Self::Systemd => {
+                let tools = ["unshare", "nsenter", "setpriv", "systemctl"];
+                is_root() && tools.iter().all(|tool| answers(tool, &["--version"]))
             }
         }
     }
@@ -75,6 +89,7 @@ impl Tool {
             Self::Prometheus => "`prometheus` and `promtool` (package `prometheus`)",
             Self::Root => "root with loop devices",
             Self::MkfsExt4 => "`mkfs.ext4` (e2fsprogs)",
+            Self::Systemd => "root with systemd and util-linux",
             Self::Mount => "`mount`, `umount`, `losetup` (util-linux)",
         }
     }
@@ -86,7 +101,7 @@ fn answers(program: &str, args: &[&str]) -> bool {
     command.status().is_ok_and(|status| status.success())
 }
 
-fn answers_zero(program: &str, args: &[&str]) -> bool {
-    let output = Command::new(program).args(args).stdin(Stdio::null()).output();
+fn is_root() -> bool {
+    let output = Command::new("id").arg("-u").stdin(Stdio::null()).output();
     output.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
 }

@@ -8,8 +8,7 @@ use std::path::{Path, PathBuf};
 
 use convex_emulator::{Config, Emulator, EmulatorClock, Scenario};
 use jiff::Timestamp;
-use rollout_api::client::{Client, IdempotencyKey};
-use rollout_api::{StartRequest, StartResponse};
+use rollout_api::client::Client;
 use tempfile::TempDir;
 
 use crate::ctl::{self, Finished};
@@ -187,11 +186,7 @@ impl World {
     ///
     /// When the daemon refuses.
     pub async fn begin(&self, plan: &str) -> Run {
-        let request = StartRequest { plan: plan.to_string(), start_at: None, reason: None };
-        let started = self.client().start(&request, &IdempotencyKey::random()).await;
-        let StartResponse { rollout, .. } =
-            started.unwrap_or_else(|error| panic!("the plan was not started: {error:?}"));
-        Run::new(self.socket(), rollout.id)
+        Run::begin(self.socket(), plan).await
     }
 
     /// Runs `rolloutctl` with nothing in its environment but the socket.
