@@ -2,7 +2,7 @@
 //! its own, since a command that is cut in two cannot be copied.
 
 /// The parts of `text` between which a line may be broken. A command in backticks is one, with what stands right before and
-/// behind it, unless it has more than `max` characters.
+/// behind it, unless it has more than `max` characters; `usize::MAX` never breaks one.
 pub fn unbroken(text: &str, max: usize) -> Vec<&str> {
     let mut words = Vec::new();
     let mut rest = text.trim_start();

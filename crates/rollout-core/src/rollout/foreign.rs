@@ -76,9 +76,15 @@ impl Rollout {
         })
     }
 
-    /// A hold's reason in words, with what is known of it by now.
+    /// A hold's reason in words, with what is known of it by now: who said it and why, where it was a person.
     pub fn hold_words(&self, hold: &Hold) -> String {
-        let HoldReason::Drift { flag } = &hold.reason else { return hold.reason.words() };
+        let HoldReason::Drift { flag } = &hold.reason else {
+            return match (&hold.reason, &hold.note) {
+                (HoldReason::Person, Some(note)) => format!("held by {}: {note}", hold.by),
+                (HoldReason::Person, None) => format!("held by {}", hold.by),
+                (reason, _) => reason.words(),
+            };
+        };
         match self.foreign_value(flag) {
             Some(foreign) => format!("drift: {}", foreign.words()),
             None if self.has_its_value(flag) => {
@@ -107,8 +113,7 @@ impl Rollout {
             HoldReason::CoverageShort { .. } => format!("`rolloutctl promote {id}` or `rollback`"),
             HoldReason::Drift { flag } => match self.foreign_value(flag) {
                 Some(foreign) => foreign.way_out(self),
-                None if self.has_its_value(flag) => resume,
-                None => format!("set it back, then {resume}; or `rollback`"),
+                None => resume,
             },
             HoldReason::Person
             | HoldReason::Baseline { .. }

@@ -68,19 +68,10 @@ fn hold(rollout: &Rollout, hold: &Hold) -> HoldView {
     };
     HoldView {
         kind,
-        words: hold_words(rollout, hold),
+        words: rollout.hold_words(hold),
         since: moment(hold.since),
         way_out: rollout.way_out(hold),
         drift: drift(rollout, &hold.reason),
-    }
-}
-
-/// The reason, with who gave it and what they said where it was a person.
-fn hold_words(rollout: &Rollout, hold: &Hold) -> String {
-    match (&hold.reason, &hold.note) {
-        (HoldReason::Person, Some(note)) => format!("held by {}: {note}", hold.by),
-        (HoldReason::Person, None) => format!("held by {}", hold.by),
-        _ => rollout.hold_words(hold),
     }
 }
 

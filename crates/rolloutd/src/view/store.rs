@@ -5,19 +5,17 @@ use rollout_api::{RolloutDetail, StoreStatus, StoreWord};
 use rollout_core::{Rollout, Verb};
 use rollout_engine::{EngineStatus, StoreState};
 
-use super::moment;
-
 /// How the store does. `begun_at`: when this process began it.
 pub(crate) fn store(engine: &EngineStatus, begun_at: Option<Timestamp>) -> StoreStatus {
     let condition = &engine.store;
     let is_empty = engine.live + engine.ended == 0 && engine.quarantined.is_empty();
     StoreStatus {
         state: word(condition.state),
-        since: condition.since.map(moment),
+        since: condition.since.map(second),
         why: condition.why.clone(),
         unrecorded: condition.unrecorded.iter().map(ToString::to_string).collect(),
         quarantined: engine.quarantined.iter().map(|aside| aside.rollout.to_string()).collect(),
-        begun_at: begun_at.filter(|_| is_empty).map(moment),
+        begun_at: begun_at.filter(|_| is_empty).map(second),
     }
 }
 
@@ -28,12 +26,16 @@ pub(crate) fn as_the_store_does(
     state: StoreState,
     rollout: &Rollout,
 ) -> RolloutDetail {
-    let first = match state {
+    let (first, refused_while) = match state {
         StoreState::Well => return shown,
-        StoreState::Reserve => "a person: room on the disk, before a flag is turned on (RO0211)",
-        StoreState::Failing => {
-            "a person: a store that can be written, before anything goes on (RO0210)"
-        }
+        StoreState::Reserve => (
+            "a person: room on the disk, before a flag is turned on (RO0211)",
+            "refused while the disk is full",
+        ),
+        StoreState::Failing => (
+            "a person: a store that can be written, before anything goes on (RO0210)",
+            "refused while nothing can be recorded",
+        ),
     };
     let taken = rollout.allowed().into_iter().filter(|verb| state.takes(*verb, rollout));
     shown.allowed = taken.map(|verb| verb.to_string()).collect();
@@ -44,13 +46,18 @@ pub(crate) fn as_the_store_does(
         let refused = named.filter(|verb| !state.takes(**verb, rollout));
         let refused: Vec<String> = refused.map(|verb| format!("`{verb}`")).collect();
         if !refused.is_empty() {
-            line.push_str(&format!(" (until then {} is refused)", refused.join(", ")));
+            line.push_str(&format!(" ({refused_while}: {})", refused.join(", ")));
         }
     }
     if !shown.summary.is_ended() {
         shown.waits.insert(0, first.to_owned());
     }
     shown
+}
+
+/// A moment in sentences: nobody reads fractions of a second at night.
+fn second(at: Timestamp) -> String {
+    format!("{at:.0}")
 }
 
 fn word(state: StoreState) -> StoreWord {
