@@ -91,3 +91,33 @@ async fn a_rollout_that_may_begin_at_once_does_not_wait_for_a_time() {
     let started = world.ctl(&later).await.expect_code(0);
     assert!(started.stderr.contains("start time, 2099-01-01T00:00:00Z"), "{}", started.stderr);
 }
+
+/// An adopted value that the app itself does not understand.
+#[tokio::test(flavor = "multi_thread")]
+async fn final_checks_that_are_not_met_say_what_they_wait_for_and_the_ways_on() {
+    let scenario = Scenario::parse(AUDITED).unwrap();
+    let world =
+        World::start(PROGRAMS, Setting { scenario, scale: 600, ..Setting::default() }).await;
+    let phase = PhaseSpec { flag: "ENABLE_WORKFLOW", bake: "2h", checkpoints: &["1h", "2h"] };
+    let text = plan("adopted", &[phase]).replace("[watch]\n", "[watch]\ndrift = \"adopt\"\n");
+    let asks = "verify = [{ name = \"mode\", function = \"monitoring/dashboard:getFeatureFlags\", pointer = \"/mode\", \
+                equals = \"workflow\" }]\n";
+    let mut run = world.begin(&format!("{text}{asks}")).await;
+    run.until("bake_started").await;
+    world.emulator.edit_as("kim", "ENABLE_WORKFLOW", Some("treu")).unwrap();
+    run.until("drift_adopted").await;
+    run.until("final_checks_started").await;
+    run.until_that("final checks", |entry| entry.text.starts_with("final checks: ")).await;
+
+    let status = world.ctl(&["status", "r1"]).await.expect_code(0);
+    let what = "`mode` to hold before the rollout completes; found \"direct\"";
+    assert!(status.stdout.contains(what), "{}", status.stdout);
+    for part in ["ENABLE_WORKFLOW is \"treu\" by somebody else", "`rolloutctl rollback r1 --all"] {
+        assert!(status.stderr.contains(part), "no {part}: {}", status.stderr);
+    }
+    let page = world.ctl(&["get", "r1"]).await.expect_code(0).stdout;
+    assert!(page.contains(what) && page.contains("by somebody else"), "{page}");
+
+    world.emulator.edit_as("kim", "ENABLE_WORKFLOW", Some("true")).unwrap();
+    run.until("rollout_completed").await;
+}

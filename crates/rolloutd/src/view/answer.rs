@@ -6,9 +6,11 @@ use rollout_engine::Obeyed;
 /// One line on the flags that were released and had foreign values when flags were read last. Perhaps they were set back since
 /// then, so the order is carried out; nobody should believe that it was the end of it.
 pub(crate) fn comes_back(obeyed: &Obeyed) -> Option<String> {
-    let released = obeyed.entries.iter().filter_map(|entry| match &entry.event.kind {
-        EventKind::Released { hold: HoldReason::Drift { flag } } => Some(flag),
-        _ => None,
+    let released = obeyed.entries.iter().filter_map(|entry| {
+        let EventKind::Released { hold: HoldReason::Drift { flag } } = &entry.event.kind else {
+            return None;
+        };
+        Some(flag)
     });
     let foreign = released.filter_map(|flag| obeyed.rollout.foreign_value(flag));
     let foreign: Vec<String> = foreign
