@@ -158,10 +158,9 @@ fn judge(until: Until, rollout: &RolloutSummary, seen: Seen) -> Option<Ending> {
 
 /// How a rollout is, as an exit code. One that goes on by itself does not while the store is not well.
 fn exit_of(rollout: &RolloutDetail) -> Exit {
-    match exit_of_itself(&rollout.summary) {
-        Exit::Done if !rollout.store.is_ok() && !rollout.summary.is_ended() => Exit::Failed,
-        exit => exit,
-    }
+    let exit = exit_of_itself(&rollout.summary);
+    let stands = !rollout.store.is_ok() && !rollout.summary.is_ended();
+    if exit == Exit::Done && stands { Exit::Failed } else { exit }
 }
 
 fn exit_of_itself(rollout: &RolloutSummary) -> Exit {
