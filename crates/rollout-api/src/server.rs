@@ -93,7 +93,8 @@ impl StoreStatus {
                     ids => format!("; rolled back without a record so far: {}", ids.join(", ")),
                 };
                 Some(format!(
-                    "Nothing is recorded since {since}, and nothing accepted; flags are watched, and put back on a breach. \
+                    "Nothing is recorded since {since}, and nothing accepted; flags are watched, and put back on a breach or \
+                     by `rolloutctl rollback`. \
                      What is shown is not on disk (RO0210): {why}{untold}"
                 ))
             }
