@@ -134,7 +134,7 @@ async fn what_is_not_meant_is_refused_and_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_but_a_plain_file_is_written_over() {
+async fn nothing_but_a_backup_is_written_over() {
     let world = World::start(PROGRAMS, Setting::default()).await;
     let (config, file) = (config(&world), world.dir().join("a.backup").display().to_string());
     world.rolloutd(&["backup", "--config", &config, "--to", &file]).await.expect_code(0);
@@ -154,6 +154,34 @@ async fn nothing_but_a_plain_file_is_written_over() {
         assert!(refused.stderr.contains(words), "{what}: {}", refused.stderr);
     }
     assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+
+    // Somebody's file, one with nothing in it, and one where the unfinished backup would be.
+    let of_somebody = world.write("notes.txt", "my only notes").display().to_string();
+    let empty = world.write("empty", "").display().to_string();
+    world.write("b.backup.part", "my only notes");
+    let part = world.dir().join("b.backup").display().to_string();
+    for target in [&of_somebody, &empty, &part] {
+        for force in [&["--force"][..], &[]] {
+            let backup = [&["backup", "--config", &config, "--to", target][..], force].concat();
+            let refused = world.rolloutd(&backup).await.expect_code(2);
+            let words = "is no backup of rolloutd, and nothing else is ever written over";
+            assert!(refused.stderr.contains(words), "{target}: {}", refused.stderr);
+        }
+    }
+    assert_eq!(fs::read_to_string(&of_somebody).unwrap(), "my only notes");
+    assert_eq!(fs::read_to_string(format!("{part}.part")).unwrap(), "my only notes");
+    // What a backup that was cut short left is ours.
+    fs::write(format!("{file}.part"), "").unwrap();
+    world.rolloutd(&["backup", "--config", &config, "--to", &file, "--force"]).await.expect_code(0);
+
+    for what in [&dir, &socket, &"/dev/null".to_owned()] {
+        for args in
+            [&["verify", "--backup", what][..], &["restore", "--state-dir", &dir, "--from", what]]
+        {
+            let refused = world.rolloutd(args).await.expect_code(2);
+            assert!(refused.stderr.contains("no plain file"), "{args:?}: {}", refused.stderr);
+        }
+    }
 }
 
 /// An empty directory, as a missing mount leaves it, must never take the place of a good backup.

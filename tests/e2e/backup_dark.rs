@@ -41,6 +41,8 @@ async fn a_daemon_in_the_dark_keeps_its_directory_and_offers_what_it_can_do() {
     Faults::switch(&control, &[]);
     until_store(&world, StoreWord::Ok).await;
     assert_eq!(run.detail().await.allowed, well);
+    let status = world.ctl(&["status", "r1", "--output", "json"]).await.expect_code(0);
+    assert!(!status.stdout.contains("\"store\""), "{}", status.stdout);
     world.rolloutd(&["verify", "--config", &config]).await.expect_code(0);
     world.kill().await;
     // The process is gone, and its signature says nothing any more.
@@ -59,8 +61,13 @@ async fn what_it_offers(world: &World, run: &Run) {
         assert!(refused.stderr.contains("RO0210"), "{}", refused.stderr);
         assert!(refused.stderr.contains("`get` and `status`"), "{}", refused.stderr);
     }
-    let status = world.ctl(&["status", "r1", "--output", "json"]).await.expect_code(0);
+    // Whoever polls it is told that it does not go on, and offered nothing that would be refused without a word on that.
+    let told = world.ctl(&["status", "r1"]).await.expect_code(1);
+    assert_eq!(told.stdout.lines().count(), 1, "{}", told.stdout);
+    assert!(told.stderr.contains("next: a store that can be written"), "{}", told.stderr);
+    let status = world.ctl(&["status", "r1", "--output", "json"]).await.expect_code(1);
     let status: serde_json::Value = serde_json::from_str(&status.stdout).unwrap();
+    assert_eq!(status["store"], "failing");
     let notice = status["notice"].as_str().unwrap_or_default();
     assert!(notice.starts_with("Nothing is recorded since"), "{status}");
     assert_eq!(status["id"], "r1");

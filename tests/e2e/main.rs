@@ -17,6 +17,7 @@ mod endpoints;
 mod faults;
 mod init;
 mod kill_and_resume;
+mod night;
 mod notices;
 mod outage;
 mod stopped;

@@ -56,6 +56,10 @@ async fn a_breach_on_a_full_disk_is_rolled_back_and_recorded_on_the_reserve() {
     assert!(refused.stderr.contains("RO0211"), "{}", refused.stderr);
     let list = world.ctl(&["list"]).await.expect_code(0);
     assert!(list.stderr.contains("The disk is full since"), "{}", list.stderr);
+    let detail = run.detail().await;
+    assert!(!detail.allowed.contains(&"promote".to_owned()), "{:?}", detail.allowed);
+    assert_eq!((detail.store, detail.waits[0].contains("RO0211")), (StoreWord::Reserve, true));
+    world.ctl(&["status", "r1"]).await.expect_code(1);
 
     world.emulator.edit("BREACH", Some("true")).unwrap();
     run.until("rollback_finished").await;
@@ -220,6 +224,7 @@ async fn the_dark(world: &World, run: &mut Run) {
     assert!(format!("{hold:?}").contains("RO0210"), "{hold:?}");
     let get = world.ctl(&["get", "r1"]).await.expect_code(0);
     assert!(get.stdout.starts_with("Nothing is recorded since"), "{}", get.stdout);
+    world.ctl(&["status", "r1"]).await.expect_code(1);
     world.emulator.edit("BREACH", Some("true")).unwrap();
     until("the flag is off", || async { world.emulator.env()["ENABLE_TWO"] == "false" }).await;
     until("the rollback is over, as far as is known", || async {

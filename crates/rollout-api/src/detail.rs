@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::rollout::RolloutSummary;
+use crate::server::StoreWord;
 
 /// A rollout in full.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,6 +26,9 @@ pub struct RolloutDetail {
     /// everything that is watched for, or will refuse this version of rolloutd. `None` = nothing of that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notice: Option<String>,
+    /// How the store does; left out while it is well. Where it is not, nothing is turned on and the rollout does not advance.
+    #[serde(default, skip_serializing_if = "StoreWord::is_ok")]
+    pub store: StoreWord,
 }
 
 /// One phase and its latest attempt.

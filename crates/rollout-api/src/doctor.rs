@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::exit::Exit;
+use crate::lines::unbroken;
 
 /// What is to be looked at. Without plan and rollout: every deployment, for what any rollout needs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -178,11 +179,12 @@ pub fn opposite(value: &str) -> Option<&'static str> {
     PAIRS.iter().find_map(other)
 }
 
-/// `text` in lines of at most `room` characters; a word that is longer has a line of its own.
+/// `text` in lines of at most `room` characters; a word that is longer has a line of its own, and so
+/// has a command, which can be copied only while it is whole.
 fn wrapped(text: &str, room: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     let mut length = 0;
-    for word in text.split_whitespace() {
+    for word in unbroken(text, usize::MAX) {
         let letters = word.chars().count();
         if length > 0 && length + 1 + letters > room {
             lines.push(String::new());
@@ -257,6 +259,16 @@ deployment production
     fn no_width_is_too_narrow() {
         assert!(report().page(0).lines().count() > 8);
         assert_eq!(wrapped("", 10), [""]);
+    }
+
+    #[test]
+    fn a_command_is_never_broken() {
+        let advice = "look there, then try it with `npx convex run monitoring:health '{}'`";
+        let lines = wrapped(advice, 30);
+        assert_eq!(
+            lines,
+            ["look there, then try it with", "`npx convex run monitoring:health '{}'`"]
+        );
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod detail;
 mod doctor;
 mod exit;
 mod journal;
+mod lines;
 mod order;
 mod problem;
 mod rollout;
@@ -32,10 +33,13 @@ pub use doctor::{
 };
 pub use exit::Exit;
 pub use journal::{EventPage, JournalEntry};
+pub use lines::unbroken;
 pub use order::{
     Answer, OrderRequest, OrderResponse, OrderScope, OrderVerb, StartRequest, StartResponse,
 };
 pub use problem::{Code, PROBLEM_MEDIA_TYPE, Problem, ViolationView};
-pub use rollout::{HoldKind, HoldView, PhaseBrief, RolloutList, RolloutStatus, RolloutSummary};
+pub use rollout::{
+    DriftView, HoldKind, HoldView, PhaseBrief, RolloutList, RolloutStatus, RolloutSummary,
+};
 pub use server::{ServerStatus, StoreStatus, StoreWord};
 pub use verify::{QuarantinedView, VerifiedRollout, VerifyReport};

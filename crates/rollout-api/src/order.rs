@@ -63,6 +63,9 @@ pub struct OrderResponse {
     pub rollout: RolloutSummary,
     /// What the order made happen at once.
     pub events: Vec<JournalEntry>,
+    /// What the person who gave it should know besides, in one calm line: a hold that was released will come back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notice: Option<String>,
 }
 
 /// Whether a request changed anything.

@@ -90,6 +90,30 @@ pub struct HoldView {
     pub words: String,
     /// Since when.
     pub since: String,
+    /// What a person says to end it, with the commands; `None` = it ends by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub way_out: Option<String>,
+    /// Of `drift`: the flag that had another value than it should have when flags were read last. `None` = it has its value again, or
+    /// it is another kind of hold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<DriftView>,
+}
+
+/// A flag with a value that this rollout did not give it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DriftView {
+    /// The flag.
+    pub flag: String,
+    /// The value it should have.
+    pub expected: String,
+    /// The value it has; `None` = not set.
+    pub found: Option<String>,
+    /// When that was read.
+    pub read_at: String,
+    /// When it was written, by the deployment's clock; `None` = the deployment does not tell.
+    pub written_at: Option<String>,
+    /// Who wrote it; `None` = the deployment does not tell.
+    pub written_by: Option<String>,
 }
 
 /// What kind of hold it is.

@@ -43,15 +43,23 @@ pub struct StoreStatus {
 }
 
 /// How the store does, in one word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum StoreWord {
     /// Everything is recorded.
+    #[default]
     Ok,
     /// RO0211: the disk is full. Everything is recorded, on the reserve, and nothing is turned on.
     Reserve,
     /// RO0210: nothing is recorded and nothing accepted. Flags are watched, and put back on a breach.
     Failing,
+}
+
+impl StoreWord {
+    /// True when everything is recorded.
+    pub fn is_ok(&self) -> bool {
+        *self == Self::Ok
+    }
 }
 
 impl StoreStatus {
@@ -85,7 +93,8 @@ impl StoreStatus {
                     ids => format!("; rolled back without a record so far: {}", ids.join(", ")),
                 };
                 Some(format!(
-                    "Nothing is recorded since {since}, and nothing accepted; flags are watched, and put back on a breach. \
+                    "Nothing is recorded since {since}, and nothing accepted; flags are watched, and put back on a breach or \
+                     by `rolloutctl rollback`. \
                      What is shown is not on disk (RO0210): {why}{untold}"
                 ))
             }

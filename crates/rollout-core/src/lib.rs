@@ -54,8 +54,8 @@ pub use plan::{
 };
 pub use report::{LogOptions, event_name, log, sentence};
 pub use rollout::{
-    Bake, Checkpoint, Creation, Hold, Incident, NoCreation, PhaseState, Rollback, RollbackStage,
-    Rollout, Smoke, Stage, Status, Wait, Watch,
+    Bake, Checkpoint, Creation, ForeignValue, Hold, Incident, NoCreation, PhaseState, Rollback,
+    RollbackStage, Rollout, Smoke, Stage, Status, Wait, Watch,
 };
 pub use source::{
     Basis, CallFigure, Calls, Extent, FigureOf, HttpGet, PromQuery, PromRange, Reduce, Source,

@@ -1,7 +1,7 @@
 //! Owns `rolloutd backup`: one file with everything that the store holds, made by the running daemon or from the directory.
 //!
 //! The file appears under its name only when it is complete, on disk, and was read again from its first byte to its last.
-//! Refuses to write over a file unless told to, and over anything else. Credentials are not in the store, so they are not in a backup.
+//! Writes over a backup only when told to, and over nothing else ever. Credentials are not in the store, so they are not in a backup.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, Write as _};
@@ -29,7 +29,7 @@ pub(crate) struct BackupArgs {
     /// The file to write
     #[arg(long, value_name = "FILE")]
     to: PathBuf,
-    /// Write over a file that is there
+    /// Write over a backup that is there; no other file is ever replaced
     #[arg(long)]
     force: bool,
 }
@@ -43,9 +43,8 @@ pub(crate) async fn run(
     let place = args.place.find(paint)?;
     let target = &args.to;
     let part = part_of(target);
-    for place in [target, &part] {
-        must_be_replaceable(place)?;
-    }
+    must_be_replaceable(target, Empty::IsSomebodys)?;
+    must_be_replaceable(&part, Empty::IsOurs)?;
     if target.exists() && !args.force {
         let words = format!("{} is there already; --force writes over it", target.display());
         return Err(Trouble::new(Exit::Usage, words));
@@ -69,9 +68,18 @@ pub(crate) async fn run(
     ))
 }
 
-/// Refuses a place where something lies that is no plain file. The finished file takes its place, whatever it is: a device, a
-/// socket or a link would be gone.
-fn must_be_replaceable(place: &Path) -> Result<(), Trouble> {
+/// What a file without a byte in it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Empty {
+    /// Anything: whoever made it knows.
+    IsSomebodys,
+    /// What a backup that was cut short left, where nobody else writes.
+    IsOurs,
+}
+
+/// Refuses a place where something else lies than a backup. The finished file takes its place, whatever it is: a device, a
+/// socket, a link, or somebody's only copy of something else would be gone.
+fn must_be_replaceable(place: &Path, empty: Empty) -> Result<(), Trouble> {
     let kind = match fs::symlink_metadata(place) {
         Ok(found) => found.file_type(),
         Err(missing) if missing.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -81,7 +89,7 @@ fn must_be_replaceable(place: &Path) -> Result<(), Trouble> {
         }
     };
     let words = match kind {
-        _ if kind.is_file() => return Ok(()),
+        _ if kind.is_file() => return must_be_a_backup(place, empty),
         _ if kind.is_dir() => "a directory; name a file in it",
         _ if kind.is_symlink() => "a symbolic link; name the file itself",
         _ if kind.is_block_device() || kind.is_char_device() => "a device",
@@ -93,6 +101,27 @@ fn must_be_replaceable(place: &Path) -> Result<(), Trouble> {
         place.display()
     );
     Err(Trouble::new(Exit::Usage, words))
+}
+
+fn must_be_a_backup(place: &Path, empty: Empty) -> Result<(), Trouble> {
+    let look = |file: File| {
+        let is_empty = file.metadata()?.len() == 0;
+        Ok(is_empty && empty == Empty::IsOurs || backup::begins_like_one(&mut &file)?)
+    };
+    match File::open(place).and_then(look) {
+        Ok(true) => Ok(()),
+        Ok(false) => {
+            let words = format!(
+                "{} is there and is no backup of rolloutd, and nothing else is ever written over; name another file, or remove this one yourself",
+                place.display()
+            );
+            Err(Trouble::new(Exit::Usage, words))
+        }
+        Err(error) => {
+            let words = format!("failed to look at {}: {error}", place.display());
+            Err(Trouble::new(Exit::Usage, words))
+        }
+    }
 }
 
 /// Writes the backup to `part`: from the daemon that runs, or from the directory.

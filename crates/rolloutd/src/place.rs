@@ -2,7 +2,7 @@
 //!
 //! Refuses to touch a store as another user than its owner: files of root in it would keep the daemon from starting.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -81,6 +81,19 @@ pub(crate) fn check_owner(store: &Path) -> Result<(), Trouble> {
         return Err(Trouble::new(Exit::Usage, words));
     }
     Ok(())
+}
+
+/// Opens a backup that a person named. What is no plain file is none.
+pub(crate) fn open_backup(path: &Path) -> Result<File, Trouble> {
+    let refused = |why: String| {
+        Trouble::new(Exit::Usage, format!("failed to open {}: {why}", path.display()))
+    };
+    // Looked at before it is opened: opening a pipe waits for whoever writes into it.
+    let found = fs::metadata(path).map_err(|error| refused(error.to_string()))?;
+    match found.is_file() {
+        true => File::open(path).map_err(|error| refused(error.to_string())),
+        false => Err(refused("it is no plain file, so it is no backup".to_owned())),
+    }
 }
 
 /// How the process ends after an error with this code.

@@ -3,7 +3,6 @@
 //! Refuses while a daemon holds the directory or answers at its socket, and where a store is unless that is to be moved away; nothing is deleted, and
 //! until the last moment nothing is changed.
 
-use std::fs::File;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -15,7 +14,7 @@ use rollout_engine::store::{Standing, Surveyed, Unsettled};
 
 use crate::access::Peer;
 use crate::cli::Paint;
-use crate::place::{Place, PlaceArgs, Trouble, check_owner, exit_of};
+use crate::place::{Place, PlaceArgs, Trouble, check_owner, exit_of, open_backup};
 use crate::socket::{SocketError, check_free};
 use crate::telemetry::chain;
 
@@ -43,8 +42,7 @@ pub(crate) fn run(args: &RestoreArgs, now: Timestamp, paint: Paint) -> Result<St
     must_be_stopped(&place)?;
     let existing = if args.replace { Existing::MoveAway } else { Existing::Keep };
     let shown = args.from.display();
-    let mut file = File::open(&args.from)
-        .map_err(|error| Trouble::new(Exit::Usage, format!("failed to open {shown}: {error}")))?;
+    let mut file = open_backup(&args.from)?;
     let then = match args.go_on {
         true => Then::GoOn,
         false => Then::Hold(HoldOrder {

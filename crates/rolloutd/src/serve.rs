@@ -285,7 +285,7 @@ async fn open(dir: PathBuf, source: SledSource) -> Result<(SledStore, Origin), S
 
 fn announce(dir: &Path, report: &OpenReport) {
     let OpenReport { origin, commits, live, ended, .. } = report;
-    info!(dir = %dir.display(), ?origin, commits, live, ended, "opened the store");
+    info!(dir = %dir.display(), commits, live, ended, "opened the store");
     if *origin == Origin::Created {
         warn!(
             dir = %dir.display(),

@@ -3,7 +3,6 @@
 //! Changes nothing: without a daemon it reads a copy of the files, which is gone again when it ends. Ends with 0 when all is
 //! sound and with 3 when something is not; standard output is the table.
 
-use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
@@ -13,7 +12,7 @@ use rollout_api::{Exit, QuarantinedView, VerifiedRollout, VerifyReport};
 use rollout_engine::store::{SledStore, Standing, StoreError, Survey, Surveyed, Unsettled, backup};
 
 use crate::cli::Paint;
-use crate::place::{Place, PlaceArgs, Trouble, check_owner, exit_of};
+use crate::place::{Place, PlaceArgs, Trouble, check_owner, exit_of, open_backup};
 use crate::telemetry::chain;
 
 /// What to verify.
@@ -123,9 +122,7 @@ pub(crate) fn advice(error: &StoreError) -> String {
 }
 
 fn of_backup(path: &Path) -> Result<VerifyReport, Trouble> {
-    let file = File::open(path).map_err(|error| {
-        Trouble::new(Exit::Usage, format!("failed to open {}: {error}", path.display()))
-    })?;
+    let file = open_backup(path)?;
     let contents = backup::check(&mut BufReader::new(file)).map_err(|error| {
         let words =
             format!("failed to verify {} ({}): {}", path.display(), error.code(), chain(&error));

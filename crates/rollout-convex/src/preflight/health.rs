@@ -3,6 +3,8 @@
 //! Nothing here bars a start: values pass, and the baseline of the rollout looks again. They are shown so that a source
 //! which never answers is seen before the night and not in it.
 
+use std::collections::BTreeMap;
+
 use rollout_core::{Measured, Source, Unit, Verdict};
 
 use crate::endpoint::Answer;
@@ -17,6 +19,13 @@ const CHECK: &str = "health";
 /// One finding for each source that the deployment is asked.
 pub(super) fn findings(look: &Look, needs: &Needs) -> Vec<Finding> {
     let asked = needs.sources.iter().filter(|(_, source)| is_on_deployment(source));
+    let lost = asked.clone().filter_map(|(name, source)| match look.controls.get(name) {
+        Some(Control::Lost(path, reason)) => Some((name.as_str(), source, path, reason)),
+        _ => None,
+    });
+    let lost = lost_findings(lost);
+    let asked = asked
+        .filter(|(name, _)| !matches!(look.controls.get(name.as_str()), Some(Control::Lost(..))));
     let each = asked.map(|(name, source)| match look.controls.get(name) {
         Some(Control::Document(document)) => {
             judged(name, source, needs, |pointer, unit| measured(document, pointer, unit))
@@ -29,9 +38,31 @@ pub(super) fn findings(look: &Look, needs: &Needs) -> Vec<Finding> {
         Some(Control::NotAsked(words, advice)) => {
             Finding::unknown(CHECK, format!("{name} was not asked: {words}"), *advice)
         }
-        None => Finding::unknown(CHECK, format!("{name} was not asked"), RUN_AGAIN),
+        Some(Control::Lost(..)) | None => {
+            Finding::unknown(CHECK, format!("{name} was not asked"), RUN_AGAIN)
+        }
     });
-    each.collect()
+    each.chain(lost).collect()
+}
+
+/// Why functions could not be asked. What is wrong with the way there is said once, however many functions it kept away.
+fn lost_findings<'a>(
+    lost: impl Iterator<Item = (&'a str, &'a Source, &'a String, &'a String)>,
+) -> Vec<Finding> {
+    let mut by_reason: BTreeMap<&String, Vec<(&str, &Source, &String)>> = BTreeMap::new();
+    for (name, source, path, reason) in lost {
+        by_reason.entry(reason).or_default().push((name, source, path));
+    }
+    let finding = |(reason, sources): (&String, Vec<(&str, &Source, &String)>)| {
+        if let [(name, source, path)] = sources.as_slice() {
+            return failed(name, source, &format!("could not ask {path}: {reason}"));
+        }
+        let names: Vec<_> = sources.iter().map(|(name, ..)| *name).collect();
+        let (count, names) = (names.len(), names.join(", "));
+        let words = format!("{count} functions could not be asked ({names}): {reason}");
+        Finding::fail(CHECK, clip(&words, REASON_BYTES_MAX), LOST_ADVICE)
+    };
+    by_reason.into_iter().map(finding).collect()
 }
 
 /// The finding for a source that an endpoint was asked for, judged as the watch would judge it.
@@ -131,7 +162,34 @@ fn missing_advice(source: &Source) -> String {
     format!("{way}: what shows nothing is never a pass, and holds up the phase")
 }
 
+/// What helps where no function could be asked.
+const LOST_ADVICE: &str = "run this again; if it stays, look at the network between here and there and at the deployment's own health page";
 /// What helps where nothing was asked.
 const RUN_AGAIN: &str = "run this again";
 /// Longest value that is shown.
 const SHOWN_BYTES_MAX: usize = 80;
+
+#[cfg(test)]
+mod tests {
+    use rollout_core::FunctionCall;
+
+    use super::*;
+
+    #[test]
+    fn what_kept_several_functions_away_is_said_once_with_their_number() {
+        let call = |path: &str| FunctionCall { path: path.into(), args: "{}".into() };
+        let sources = ["m:a", "m:b", "m:c"].map(|path| (path.to_owned(), Source::from(call(path))));
+        let (down, slow) = ("connection refused".to_owned(), "no answer within 5 s".to_owned());
+        let lost =
+            [("a", &sources[0], &down), ("b", &sources[1], &slow), ("c", &sources[2], &down)];
+        let lost = lost.iter().map(|(name, (path, source), reason)| (*name, source, path, *reason));
+        let found: Vec<_> = lost_findings(lost).into_iter().map(|finding| finding.found).collect();
+        assert_eq!(
+            found,
+            [
+                "2 functions could not be asked (a, c): connection refused",
+                "b: could not ask m:b: no answer within 5 s",
+            ]
+        );
+    }
+}

@@ -41,6 +41,8 @@ pub(super) enum Control {
     Missing(String),
     /// It was asked, and failed.
     Failed(String),
+    /// The question or its answer was lost on the way: the function, and why.
+    Lost(String, String),
     /// It was not asked, and what to do instead.
     NotAsked(String, &'static str),
 }
@@ -278,10 +280,7 @@ impl<'a, T: Transport> Asker<'a, T> {
             Ok(Ran::Threw(thrown)) => {
                 Control::Failed(thrown_words(&path, &thrown, seen.stopped, &self.convex.name))
             }
-            Err(error) => Control::Failed(format!(
-                "could not ask {path}: {}",
-                error.reason(&self.convex.name)
-            )),
+            Err(error) => Control::Lost(path, error.reason(&self.convex.name)),
         }
     }
 }

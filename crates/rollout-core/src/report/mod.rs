@@ -29,6 +29,9 @@ use markdown::Page;
 use story::Story;
 use time::Times;
 
+pub(crate) use sentence::{value_words, write_words};
+pub(crate) use shell::env_set;
+
 pub use sentence::{event_name, sentence};
 
 /// How a log is shown. Nothing in it changes what the log says.

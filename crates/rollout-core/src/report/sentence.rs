@@ -7,8 +7,8 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use jiff::Timestamp;
 use jiff::tz::Offset;
+use jiff::{SignedDuration, Timestamp};
 
 use super::markdown::one_line;
 use super::story::person;
@@ -226,7 +226,7 @@ impl Said<'_> {
         let by = self.by();
         match &self.event.kind {
             EventKind::EffectFailed { fault, retry_at } => match retry_at {
-                Some(at) => format!("failed: {fault}; next try {}", utc(*at)),
+                Some(at) => format!("failed: {fault}; next try {}", self.soon(*at)),
                 None => format!("failed: {fault}; a person is needed"),
             },
             EventKind::EffectRetried => "trying again".to_string(),
@@ -243,7 +243,7 @@ impl Said<'_> {
             EventKind::RestoreLost { retry_at } => {
                 format!(
                     "the safe values were not found on read-back; written again {}",
-                    utc(*retry_at)
+                    self.soon(*retry_at)
                 )
             }
             EventKind::RollbackFinished => {
@@ -258,11 +258,19 @@ impl Said<'_> {
     fn drift_line(&self) -> String {
         match &self.event.kind {
             EventKind::DriftSeen { flag, expected, found } => {
-                format!("drift: {flag} is {}, expected {}", value(found), value(expected))
+                format!(
+                    "drift: {flag} is {}, expected {}",
+                    value_words(found.as_deref()),
+                    value_words(expected.as_deref())
+                )
             }
             EventKind::DriftFound { flag, expected, found, written } => {
                 let write = written.as_ref().map(write_words).unwrap_or_default();
-                format!("drift: {flag} is {}, expected {}{write}", value(found), value(expected))
+                format!(
+                    "drift: {flag} is {}, expected {}{write}",
+                    value_words(found.as_deref()),
+                    value_words(expected.as_deref())
+                )
             }
             EventKind::FlagRewritten { flag, written } => {
                 format!(
@@ -389,17 +397,25 @@ impl Said<'_> {
         }
     }
 
+    /// What is near is told by how long it takes: a clock without seconds says nothing about it.
+    fn soon(&self, at: Timestamp) -> String {
+        match at.duration_since(self.event.at) {
+            wait if wait < SOON => format!("{} later", words(wait)),
+            _ => utc(at),
+        }
+    }
+
     fn by(&self) -> String {
         person(self.event).map(|name| format!(" by {name}")).unwrap_or_default()
     }
 }
 
 /// How the wall clock moved, in words.
-pub(super) fn jump_words(by: jiff::SignedDuration) -> String {
+pub(super) fn jump_words(by: SignedDuration) -> String {
     match by.is_negative() {
         true => format!(
             "the wall clock went backward by {}",
-            words(jiff::SignedDuration::ZERO.saturating_sub(by))
+            words(SignedDuration::ZERO.saturating_sub(by))
         ),
         false => format!("the wall clock went forward by {}", words(by)),
     }
@@ -409,12 +425,13 @@ fn names<'f>(flags: impl Iterator<Item = &'f FlagName>) -> String {
     flags.map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-fn value(value: &Option<String>) -> String {
-    value.as_ref().map_or_else(|| "not set".to_string(), |value| format!("{value:?}"))
+/// A flag's value: `"true"`, `not set`.
+pub(crate) fn value_words(value: Option<&str>) -> String {
+    value.map_or_else(|| "not set".to_string(), |value| format!("{value:?}"))
 }
 
-/// When a variable was written, and by whom.
-fn write_words(written: &Written) -> String {
+/// When a variable was written, and by whom: `; written 2026-11-22 08:00 UTC by bob`.
+pub(crate) fn write_words(written: &Written) -> String {
     let by = written.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
     format!("; written {}{by}", utc(written.at))
 }
@@ -431,3 +448,6 @@ fn push_words(policy: PushPolicy) -> &'static str {
 fn utc(at: Timestamp) -> String {
     Times::at(Offset::UTC).stamp(at)
 }
+
+/// A moment that is nearer than this is told by how far away it is.
+const SOON: SignedDuration = SignedDuration::from_mins(2);

@@ -30,7 +30,8 @@ fn commands(
     flags.iter().map(|(flag, change)| env_set(flag, value(change))).collect()
 }
 
-fn env_set(flag: &FlagName, value: &str) -> String {
+/// `npx convex env set RETRY true`.
+pub(crate) fn env_set(flag: &FlagName, value: &str) -> String {
     // Without the `--`, a value that begins with a dash would be read as an option.
     let end_of_options = if value.starts_with('-') { "-- " } else { "" };
     format!("npx convex env set {end_of_options}{flag} {}", word(value))

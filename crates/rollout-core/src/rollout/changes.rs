@@ -42,7 +42,7 @@ struct Drift {
 
 /// What may be done about a foreign value without a person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum DriftKind {
+pub(super) enum DriftKind {
     /// A flag of a phase that is on has its safe value, or none. Perhaps somebody turned it off because of an emergency, or the
     /// engine did and could not record it: turning it on again takes a person, and there is nothing to watch.
     TurnedOff,
@@ -147,6 +147,14 @@ impl Rollout {
     #[expect(clippy::wildcard_enum_match_arm, reason = "`evolve` sends only these kinds here")]
     pub(super) fn evolve_changes(&mut self, at: Timestamp, kind: &EventKind) {
         match kind {
+            EventKind::DriftSeen { flag, .. } => {
+                self.foreign.insert(flag.clone(), None);
+            }
+            EventKind::DriftFound { flag, written, .. } => {
+                // A write that was told before is no news; it is the one all the same while the value is.
+                let told = self.foreign.remove(flag).flatten();
+                self.foreign.insert(flag.clone(), written.clone().or(told));
+            }
             EventKind::FlagRewritten { flag, written } => {
                 self.known.writes.insert(flag.clone(), written.at);
                 let baking = self.baking().map(|(number, _)| number);
@@ -212,11 +220,13 @@ impl Rollout {
         for flag in flags {
             self.known.writes.remove(&flag);
             self.adopted.remove(&flag);
+            self.foreign.remove(&flag);
         }
     }
 
     /// From now on what a reading told is known.
     pub(super) fn learn(&mut self, reading: &JudgedReading) {
+        self.learn_who(reading);
         let writes = reading.writes.iter().map(|(flag, written)| (flag.clone(), written.at));
         self.known.writes.extend(writes);
         self.known.push = reading.push.or(self.known.push);
@@ -233,7 +243,7 @@ impl Rollout {
         !self.baseline_flags.is_empty() && !self.status.is_terminal()
     }
 
-    fn is_as_expected(&self, flag: &FlagName, value: Option<&str>) -> bool {
+    pub(super) fn is_as_expected(&self, flag: &FlagName, value: Option<&str>) -> bool {
         let mut phases = self.plan.numbered();
         let phase = phases.find(|(_, phase)| phase.flags.contains_key(flag));
         let expected = phase.map_or(Expected::Any, |(number, _)| self.expected(number, flag));
@@ -254,15 +264,8 @@ impl Rollout {
         for (number, phase) in self.plan.numbered() {
             for flag in phase.flags.keys() {
                 let value = values.get(flag).and_then(Option::as_deref);
-                let (expected, kind) = match self.expected(number, flag) {
-                    Expected::On(on, safe) if value.is_none_or(|value| value == safe) => {
-                        (on, DriftKind::TurnedOff)
-                    }
-                    Expected::On(on, _) if value != Some(on) => (on, DriftKind::Other),
-                    Expected::Off(safe) if value.is_some_and(|value| value != safe) => {
-                        (safe, DriftKind::TurnedOn)
-                    }
-                    Expected::On(..) | Expected::Off(_) | Expected::Any => continue,
+                let Some((expected, kind)) = self.foreign_kind(number, flag, value) else {
+                    continue;
                 };
                 if !self.is_held_by(&HoldReason::Drift { flag: flag.clone() }) {
                     drifts.push(Drift {
@@ -275,6 +278,25 @@ impl Rollout {
             }
         }
         drifts
+    }
+
+    /// The value that a flag should have, where `value` is another one, and what may be done about that.
+    pub(super) fn foreign_kind<'a>(
+        &'a self,
+        number: PhaseNumber,
+        flag: &FlagName,
+        value: Option<&str>,
+    ) -> Option<(&'a str, DriftKind)> {
+        match self.expected(number, flag) {
+            Expected::On(on, safe) if value.is_none_or(|value| value == safe) => {
+                Some((on, DriftKind::TurnedOff))
+            }
+            Expected::On(on, _) if value != Some(on) => Some((on, DriftKind::Other)),
+            Expected::Off(safe) if value.is_some_and(|value| value != safe) => {
+                Some((safe, DriftKind::TurnedOn))
+            }
+            Expected::On(..) | Expected::Off(_) | Expected::Any => None,
+        }
     }
 
     fn expected<'a>(&'a self, number: PhaseNumber, flag: &FlagName) -> Expected<'a> {

@@ -61,6 +61,7 @@ impl Rollout {
             known: Known::default(),
             cursors: BTreeMap::new(),
             flipped_at: None,
+            foreign: BTreeMap::new(),
             adopted: BTreeMap::new(),
             revert: None,
             reverts: 0,

@@ -3,6 +3,7 @@
 //! * `state`: what a rollout is at one moment,
 //! * `evolve`: how one event changes it (cannot fail),
 //! * `step`: how one input becomes events (`decide`), with `orders`, `endings` and `readings` for the three kinds of input,
+//! * `foreign`: what is known of flags that somebody else changed, in words,
 //! * `pending`: which effects and deadlines the state needs; `waits`: the same in words.
 //!
 //! Invariants, numbered as in the design: a breach starts the rollback in the step that judges it (4); a started rollback
@@ -12,6 +13,7 @@
 mod changes;
 mod endings;
 mod evolve;
+mod foreign;
 mod orders;
 mod pending;
 mod readings;
@@ -30,6 +32,7 @@ use crate::id::RolloutId;
 use crate::input::{Actor, Input, Rejection};
 use crate::plan::Plan;
 
+pub use foreign::ForeignValue;
 pub use state::{
     Bake, Checkpoint, Hold, Incident, PhaseState, Rollback, RollbackStage, Rollout, Smoke, Stage,
     Status, Watch,

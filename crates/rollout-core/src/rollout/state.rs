@@ -13,7 +13,7 @@ use crate::criterion::Verdict;
 use crate::effect::Known;
 use crate::event::{HoldReason, HowCompleted, RollbackCause};
 use crate::id::{EffectKey, FlagName, IncidentNumber, PhaseNumber, RolloutId, Seq};
-use crate::measurement::{FlagValues, JudgedReading, Purpose};
+use crate::measurement::{FlagValues, JudgedReading, Purpose, Written};
 use crate::plan::{FlagChange, MissedPolicy, Phase, Plan};
 
 /// One run of a plan against one deployment.
@@ -46,6 +46,8 @@ pub struct Rollout {
     pub(super) cursors: BTreeMap<String, String>,
     /// When this rollout last changed a flag: what ran before says nothing about what runs now.
     pub(super) flipped_at: Option<Timestamp>,
+    /// Flags that were found with foreign values, each with its last foreign write as far as it is known. Only for words.
+    pub(super) foreign: BTreeMap<FlagName, Option<Written>>,
     /// Foreign values that are taken for right.
     pub(super) adopted: BTreeMap<FlagName, String>,
     /// Foreign values that are being replaced: the values that the flags should have.

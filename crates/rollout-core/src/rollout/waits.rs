@@ -8,8 +8,7 @@ use core::fmt;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::state::{Rollout, SlotUse, Stage, Status};
-use crate::event::HoldReason;
+use super::state::{Hold, Rollout, SlotUse, Stage, Status};
 use crate::id::PhaseNumber;
 use crate::measurement::{JudgedReading, ProbeState, Purpose};
 use crate::plan::Proof;
@@ -39,8 +38,7 @@ pub enum Wait {
 impl Rollout {
     /// Everything it waits for, the most telling first. Never empty for a live rollout.
     pub fn waits(&self) -> Vec<Wait> {
-        let mut waits: Vec<Wait> =
-            self.holds.iter().map(|hold| self.hold_wait(&hold.reason)).collect();
+        let mut waits: Vec<Wait> = self.holds.iter().map(|hold| self.hold_wait(hold)).collect();
         waits.extend(self.slot_wait());
         if !self.is_held() {
             waits.extend(self.gate_waits());
@@ -75,37 +73,12 @@ impl Rollout {
             && self.holds.is_empty()
     }
 
-    fn hold_wait(&self, reason: &HoldReason) -> Wait {
-        let id = self.id;
-        let way_out = match reason {
-            HoldReason::Blind { .. } => {
-                return Wait::Effect {
-                    what: format!("a reading that shows something ({})", reason.words()),
-                };
-            }
-            HoldReason::RolledBack { incident } => {
-                let open =
-                    self.incidents.iter().any(|i| i.number == *incident && i.resolved.is_none());
-                match open {
-                    true => format!(
-                        "`rolloutctl incident resolve {id} {incident} --reason …`, then retry, skip or abort"
-                    ),
-                    false => format!("`rolloutctl retry {id}`, `skip` or `abort`"),
-                }
-            }
-            HoldReason::CoverageShort { .. } => format!("`rolloutctl promote {id}` or `rollback`"),
-            HoldReason::Drift { .. } => {
-                format!("set it back, then `rolloutctl resume {id}`; or `rollback`")
-            }
-            HoldReason::Person
-            | HoldReason::Baseline { .. }
-            | HoldReason::EffectFailed { .. }
-            | HoldReason::Missed { .. }
-            | HoldReason::CodePush { .. }
-            | HoldReason::ClockJump
-            | HoldReason::Smoke { .. } => format!("`rolloutctl resume {id} --reason …`"),
-        };
-        Wait::Person { what: format!("{}; {way_out}", reason.words()) }
+    fn hold_wait(&self, hold: &Hold) -> Wait {
+        let words = self.hold_words(hold);
+        match self.way_out(hold) {
+            Some(way_out) => Wait::Person { what: format!("{words}; {way_out}") },
+            None => Wait::Effect { what: format!("a reading that shows something ({words})") },
+        }
     }
 
     fn slot_wait(&self) -> Option<Wait> {
@@ -153,18 +126,46 @@ impl Rollout {
     }
 
     fn preflight_waits(&self, number: PhaseNumber) -> Vec<Wait> {
-        match &self.watch.last {
-            Some((_, Purpose::Preflight(of), reading)) if *of == number => {
-                unmet(reading, &format!("before phase {number}"))
-            }
-            Some(_) | None => Vec::new(),
-        }
+        let id = self.id;
+        let way_out = format!(
+            "mend that, it is asked again by itself; or `rolloutctl skip {id} --phase {number} --reason …`; or `rolloutctl abort {id} --reason …`"
+        );
+        self.unmet_waits(way_out)
     }
 
     fn final_waits(&self) -> Vec<Wait> {
-        match &self.watch.last {
-            Some((_, Purpose::Final, reading)) => unmet(reading, "before the rollout completes"),
-            Some(_) | None => Vec::new(),
+        let id = self.id;
+        let adopted = self.adopted.iter().map(|(flag, value)| {
+            format!(" ({flag} is {value:?} by somebody else, and was taken for right)")
+        });
+        let way_out = format!(
+            "mend the app or its flags{}, it is asked again by itself; or `rolloutctl rollback {id} --all --reason …`; or `rolloutctl abort {id} --reason …`, which leaves the flags on",
+            adopted.collect::<String>()
+        );
+        self.unmet_waits(way_out)
+    }
+
+    /// What must be otherwise first, and what a person can do about it; empty = nothing.
+    fn unmet_waits(&self, way_out: String) -> Vec<Wait> {
+        let unmet = self.unmet();
+        let person = (!unmet.is_empty()).then_some(Wait::Person { what: way_out });
+        unmet.into_iter().map(|what| Wait::Effect { what }).chain(person).collect()
+    }
+
+    /// What the preflight or the final reading wanted and did not find, while that keeps the rollout where it is:
+    /// "`mode` to hold before the rollout completes; found …". Empty = nothing, or nothing was asked yet.
+    pub fn unmet(&self) -> Vec<String> {
+        let Some((_, purpose, reading)) = &self.watch.last else { return Vec::new() };
+        match (self.status, purpose) {
+            (Status::Running, Purpose::Preflight(number))
+                if self.phases[number.index()].stage == Stage::Preflight =>
+            {
+                unmet(reading, &format!("before phase {number}"))
+            }
+            (Status::FinalChecks, Purpose::Final) if !self.final_checks_passed => {
+                unmet(reading, "before the rollout completes")
+            }
+            _ => Vec::new(),
         }
     }
 
@@ -239,14 +240,16 @@ impl fmt::Display for Wait {
 }
 
 /// What a reading found that must be otherwise first.
-fn unmet(reading: &JudgedReading, before: &str) -> Vec<Wait> {
+fn unmet(reading: &JudgedReading, before: &str) -> Vec<String> {
     let probes = reading.probes.iter().filter(|answer| answer.state != ProbeState::Met);
     let probes =
         probes.map(|answer| format!("`{}` to hold {before}; found {}", answer.probe, answer.found));
     let breaches = reading
         .breaches()
         .map(|judged| format!("{} to be within its alert threshold {before}", judged.criterion));
-    probes.chain(breaches).map(|what| Wait::Effect { what }).collect()
+    let unseen = reading.trouble().filter(|_| !reading.verdict.is_observed());
+    let unseen = unseen.map(|why| format!("health that can be read {before}; found {why}"));
+    probes.chain(breaches).chain(unseen).collect()
 }
 
 /// A checkpoint's label: `T+6h`, `T+1h30m`.

@@ -10,4 +10,5 @@ mod random;
 mod scenarios;
 mod table;
 mod time;
+mod words;
 mod world;

@@ -121,6 +121,9 @@ impl Session<'_, '_> {
             }
             (Format::Text, Answer::Already) => self.io.say("nothing to do: it is so already"),
         }
+        if let (Format::Text, Some(notice)) = (self.format, &answer.notice) {
+            self.io.say(notice);
+        }
         Ok(answer)
     }
 }

@@ -1,4 +1,5 @@
-//! Owns `status`: how a rollout is, in one line and in the exit code, now or when something is reached.
+//! Owns `status`: how a rollout is, in one line and in the exit code, now or when something is reached; and, as talk, what a
+//! person says next.
 //!
 //! A waiting script never hangs on something that will not come: when the rollout ends, is rolled back, or is held and
 //! needs a person, the wait is over with that state's own code. The one hold that ends by itself is waited out.
@@ -12,6 +13,9 @@ use crate::cli::{Format, Until};
 use crate::failure::Failure;
 use crate::follow::Follower;
 use crate::render::status::line;
+
+/// How a wait for a person begins, as the daemon words it.
+const A_PERSON: &str = "a person: ";
 
 /// What has happened since the wait began, of the things that conditions ask for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,7 +49,7 @@ impl Session<'_, '_> {
     pub(super) async fn status(mut self, id: &str) -> Result<Exit, Failure> {
         let rollout = self.seen(id).await?;
         self.print_status(&rollout)?;
-        Ok(exit_of(&rollout.summary))
+        Ok(exit_of(&rollout))
     }
 
     /// The rollout as it stands; says first what everybody should know.
@@ -83,7 +87,7 @@ impl Session<'_, '_> {
         }
         Ok(match ending {
             Ending::Reached => Exit::Done,
-            Ending::Passed => exit_of(&rollout.summary),
+            Ending::Passed => exit_of(&rollout),
             Ending::TimedOut => Exit::TimedOut,
         })
     }
@@ -106,20 +110,31 @@ impl Session<'_, '_> {
     }
 
     fn print_status(&mut self, rollout: &RolloutDetail) -> Result<(), Failure> {
-        let RolloutDetail { summary, notice, .. } = rollout;
-        match (self.format, notice) {
-            (Format::Text, _) => self.io.print_line(&line(summary))?,
-            (Format::Json, None) => self.io.print_json(summary)?,
-            (Format::Json, Some(notice)) => self.io.print_json(&noted(summary, notice)?)?,
+        let summary = &rollout.summary;
+        if self.format == Format::Json {
+            return Ok(self.io.print_json(&with_surroundings(rollout)?)?);
+        }
+        self.io.print_line(&line(summary))?;
+        let ways = summary.holds.iter().filter_map(|hold| hold.way_out.as_ref());
+        ways.for_each(|way| self.io.say(&format!("next: {way}")));
+        if summary.holds.is_empty() {
+            let people = rollout.waits.iter().filter_map(|wait| wait.strip_prefix(A_PERSON));
+            people.for_each(|what| self.io.say(&format!("next: {what}")));
         }
         Ok(())
     }
 }
 
-/// A rollout in short, with what everybody should know beside it.
-fn noted(summary: &RolloutSummary, notice: &str) -> Result<serde_json::Value, Failure> {
+/// A rollout in short, with what everybody should know and how the store does beside it.
+fn with_surroundings(rollout: &RolloutDetail) -> Result<serde_json::Value, Failure> {
+    let RolloutDetail { summary, notice, store, .. } = rollout;
     let mut value = serde_json::to_value(summary).map_err(std::io::Error::from)?;
-    value["notice"] = notice.into();
+    if let Some(notice) = notice {
+        value["notice"] = notice.as_str().into();
+    }
+    if !store.is_ok() {
+        value["store"] = serde_json::to_value(store).map_err(std::io::Error::from)?;
+    }
     Ok(value)
 }
 
@@ -141,8 +156,14 @@ fn judge(until: Until, rollout: &RolloutSummary, seen: Seen) -> Option<Ending> {
     (is_over || is_stuck).then_some(Ending::Passed)
 }
 
-/// How a rollout is, as an exit code.
-fn exit_of(rollout: &RolloutSummary) -> Exit {
+/// How a rollout is, as an exit code. One that goes on by itself does not while the store is not well.
+fn exit_of(rollout: &RolloutDetail) -> Exit {
+    let exit = exit_of_itself(&rollout.summary);
+    let stands = !rollout.store.is_ok() && !rollout.summary.is_ended();
+    if exit == Exit::Done && stands { Exit::Failed } else { exit }
+}
+
+fn exit_of_itself(rollout: &RolloutSummary) -> Exit {
     match rollout.status {
         RolloutStatus::Aborted => Exit::Aborted,
         RolloutStatus::Completed if rollout.rolled_back || rollout.rolling_back => Exit::RolledBack,
@@ -168,7 +189,13 @@ mod tests {
     use crate::render::samples;
 
     fn held(kind: HoldKind) -> RolloutSummary {
-        let hold = HoldView { kind, words: "w".into(), since: "2026-11-22T10:00:00Z".into() };
+        let hold = HoldView {
+            kind,
+            words: "w".into(),
+            since: "2026-11-22T10:00:00Z".into(),
+            way_out: None,
+            drift: None,
+        };
         RolloutSummary { holds: vec![hold], ..samples::rollout().summary }
     }
 
@@ -181,12 +208,27 @@ mod tests {
         let mut rollout = with_status(RolloutStatus::Completed);
         rollout.rolling_back = true;
         assert!(judge(Until::RolledBack, &rollout, Seen::default()).is_none());
-        assert_eq!(exit_of(&rollout), Exit::RolledBack);
+        assert_eq!(exit_of_itself(&rollout), Exit::RolledBack);
         (rollout.rolling_back, rollout.rolled_back) = (false, true);
         assert!(matches!(
             judge(Until::RolledBack, &rollout, Seen::default()),
             Some(Ending::Reached)
         ));
+    }
+
+    #[test]
+    fn nothing_goes_on_while_the_store_is_not_well() {
+        use rollout_api::StoreWord::{Failing, Ok, Reserve};
+        let exit = |summary: &RolloutSummary, store| {
+            exit_of(&RolloutDetail { summary: summary.clone(), store, ..samples::rollout() })
+        };
+        let running = samples::rollout().summary;
+        assert_eq!(
+            [Ok, Reserve, Failing].map(|store| exit(&running, store)),
+            [Exit::Done, Exit::Failed, Exit::Failed]
+        );
+        assert_eq!(exit(&held(HoldKind::Drift), Failing), Exit::Held);
+        assert_eq!(exit(&with_status(RolloutStatus::Completed), Failing), Exit::Done);
     }
 
     /// Ending and exit code for each condition, in the order of the help page.
@@ -198,7 +240,7 @@ mod tests {
     #[test]
     fn a_running_rollout_is_waited_for() {
         assert_eq!(endings(&samples::rollout().summary), [None; 5]);
-        assert_eq!(exit_of(&samples::rollout().summary), Exit::Done);
+        assert_eq!(exit_of_itself(&samples::rollout().summary), Exit::Done);
     }
 
     #[test]
@@ -211,7 +253,10 @@ mod tests {
             [Some(Reached), Some(Passed), Some(Passed), Some(Passed), Some(Passed)]
         );
         assert_eq!(endings(&aborted), [Some(Passed); 5]);
-        assert_eq!((exit_of(&completed), exit_of(&aborted)), (Exit::Done, Exit::Aborted));
+        assert_eq!(
+            (exit_of_itself(&completed), exit_of_itself(&aborted)),
+            (Exit::Done, Exit::Aborted)
+        );
     }
 
     #[test]
@@ -219,9 +264,9 @@ mod tests {
         let drift = held(HoldKind::Drift);
         assert_eq!(judge(Until::Done, &drift, Seen::default()), Some(Ending::Passed));
         assert_eq!(judge(Until::Held, &drift, Seen::default()), Some(Ending::Reached));
-        assert_eq!(exit_of(&drift), Exit::Held);
+        assert_eq!(exit_of_itself(&drift), Exit::Held);
         assert_eq!(endings(&held(HoldKind::Blind)), [None; 5]);
-        assert_eq!(exit_of(&held(HoldKind::Blind)), Exit::Held);
+        assert_eq!(exit_of_itself(&held(HoldKind::Blind)), Exit::Held);
     }
 
     #[test]
@@ -232,7 +277,10 @@ mod tests {
         let back = RolloutSummary { rolled_back: true, ..held(HoldKind::RolledBack) };
         assert_eq!(judge(Until::Done, &back, Seen::default()), Some(Ending::Passed));
         assert_eq!(judge(Until::RolledBack, &back, Seen::default()), Some(Ending::Reached));
-        assert_eq!((exit_of(&rolling), exit_of(&back)), (Exit::RolledBack, Exit::RolledBack));
+        assert_eq!(
+            (exit_of_itself(&rolling), exit_of_itself(&back)),
+            (Exit::RolledBack, Exit::RolledBack)
+        );
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use jiff::tz::{TimeZone, offset};
 use rollout_api::{
     BakeView, CheckpointView, FlagView, ItemView, ItemWhen, PhaseBrief, PhaseView, ReadingView,
-    RolloutDetail, RolloutStatus, RolloutSummary, ValueView,
+    RolloutDetail, RolloutStatus, RolloutSummary, StoreWord, ValueView,
 };
 
 use crate::env::{Env, Screen};
@@ -53,6 +53,7 @@ pub(crate) fn rollout() -> RolloutDetail {
         waits: vec!["the check at 2025-12-17T18:30:00Z".into()],
         allowed: ["check", "hold", "promote", "abort", "rollback"].map(String::from).into(),
         notice: None,
+        store: StoreWord::Ok,
     }
 }
 

@@ -60,6 +60,8 @@ mod tests {
             kind: HoldKind::Drift,
             words: "drift: ENABLE_X was changed by somebody else".into(),
             since: running.created_at.clone(),
+            way_out: None,
+            drift: None,
         };
         let held = RolloutSummary { holds: vec![drift], ..running.clone() };
         assert_eq!(

@@ -3,6 +3,8 @@
 //!
 //! A program that reads them gets each line whole.
 
+use rollout_api::unbroken;
+
 use crate::env::{Env, Screen};
 
 /// `text` as a line of a page: indented by `indent` blanks, and on a terminal broken where it is too long. What follows is
@@ -16,7 +18,7 @@ pub(super) fn line(text: &str, indent: usize, env: &Env) -> String {
     let mut page = format!("{:indent$}", "");
     let mut used = indent;
     let hang = indent + 2;
-    for word in words(text, width.saturating_sub(hang)) {
+    for word in unbroken(text, width.saturating_sub(hang)) {
         let len = word.chars().count();
         let is_first = used == indent && page.ends_with(' ') || page.is_empty();
         if !is_first && used + 1 + len > width {
@@ -31,31 +33,6 @@ pub(super) fn line(text: &str, indent: usize, env: &Env) -> String {
     }
     page.push('\n');
     page
-}
-
-/// The parts between which a line may be broken. A command in backticks is one, unless it is longer than `max`.
-fn words(text: &str, max: usize) -> Vec<&str> {
-    let mut words = Vec::new();
-    let mut rest = text.trim_start();
-    while !rest.is_empty() {
-        let blank = rest.find(' ').unwrap_or(rest.len());
-        let end = match rest.get(..blank).and_then(|word| word.find('`')) {
-            Some(open) => {
-                let close = rest.get(open + 1..).and_then(|after| after.find('`'));
-                let close = close.map_or(blank, |close| open + close + 2);
-                // Punctuation behind the command stays with it.
-                let tail = rest.get(close..).unwrap_or_default();
-                let end = close + tail.find(' ').unwrap_or(tail.len());
-                let is_short = rest.get(..end).is_some_and(|part| part.chars().count() <= max);
-                if is_short { end.max(blank) } else { blank }
-            }
-            None => blank,
-        };
-        let (word, after) = rest.split_at(end);
-        words.push(word);
-        rest = after.trim_start();
-    }
-    words
 }
 
 /// As much of `page` as the terminal has rows for, from the top; the last row says how to see the rest.
@@ -106,7 +83,6 @@ mod tests {
         assert!(narrow.lines().all(|line| line.chars().count() <= 40), "{narrow}");
         assert_eq!(line(text, 2, &samples::env()), format!("  {text}\n"), "a pipe gets it whole");
         assert_eq!(line("short `x", 0, &on(40, 24)), "short `x\n");
-        assert_eq!(words("a `b c", 40), ["a", "`b", "c"], "a lone backtick opens nothing");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Each is asked a control question and then the plan's own, once.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -71,23 +71,35 @@ pub(crate) async fn away(endpoints: &Endpoints, needs: &Needs, now: Timestamp) -
     failed.map(|finding| finding.found).collect()
 }
 
-/// The sources of these needs whose endpoint nobody configured: what keeps a rollout from being started.
+/// The endpoints of these needs that nobody configured: what keeps a rollout from being started. Each is said once, at the first
+/// source that asks it, however many do.
 pub(crate) fn bars(endpoints: &Endpoints, needs: &Needs) -> Vec<Finding> {
     let known = endpoints.conditions();
-    let strange = needs.sources.iter().filter_map(|(name, source)| {
-        let endpoint = endpoint_of(source).filter(|endpoint| !known.contains_key(*endpoint))?;
+    let mut strange: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (name, source) in &needs.sources {
+        let endpoint = endpoint_of(source).filter(|endpoint| !known.contains_key(*endpoint));
+        if let Some(endpoint) = endpoint {
+            strange.entry(endpoint).or_default().push(name);
+        }
+    }
+    let finding = |(endpoint, sources): (&str, Vec<&str>)| {
         let found = endpoints.find(endpoint).err()?;
+        let found = match sources.len() {
+            0 | 1 => found,
+            count => format!("{found} ({count} sources ask it: {})", sources.join(", ")),
+        };
+        let first = sources.first().copied().unwrap_or_default();
         Some(Finding {
             bar: Bar::Start,
-            pointer: Some(format!("/sources/{}", name.replace('~', "~0").replace('/', "~1"))),
+            pointer: Some(format!("/sources/{}", first.replace('~', "~0").replace('/', "~1"))),
             ..Finding::fail(
                 "endpoint",
                 found,
                 "add it to rolloutd.toml with its URL, then restart rolloutd",
             )
         })
-    });
-    strange.collect()
+    };
+    strange.into_iter().filter_map(finding).collect()
 }
 
 async fn control(
@@ -132,3 +144,29 @@ fn endpoint_of(source: &Source) -> Option<&str> {
 
 /// Time for a control question, and then for the plan's own: together no more than a deployment gets.
 const ANSWER_MAX: Duration = Duration::from_secs(LOOK_MAX.as_secs() / 2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CRITERION: &str = "[[criteria]]\nname = \"lag\"\nsource = \"a\"\nunit = \"count\"\n\
+                             target = \"< 1\"\nalert = \"> 5\"\n";
+
+    #[test]
+    fn an_endpoint_that_nobody_configured_is_said_once_however_many_sources_ask_it() {
+        let source = |name: &str, endpoint: &str| {
+            format!("{name} = {{ prometheus = \"{endpoint}\", query = \"up\" }}\n")
+        };
+        let sources = [("a", "m"), ("b", "n"), ("c", "m")].map(|(name, at)| source(name, at));
+        let text = format!(
+            "name = \"p\"\ndeployment = \"d\"\n[sources]\n{}{CRITERION}[[phases]]\nname = \"one\"\nflags = [\"A\"]\n",
+            sources.concat()
+        );
+        let needs = Needs::of(&rollout_api::plan::parse(&text).unwrap());
+        let found = bars(&Endpoints::new(&BTreeMap::new()), &needs);
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert!(found[0].found.ends_with("(2 sources ask it: a, c)"), "{found:?}");
+        assert_eq!(found[0].pointer.as_deref(), Some("/sources/a"));
+        assert!(!found[1].found.contains("sources ask it"), "{found:?}");
+    }
+}

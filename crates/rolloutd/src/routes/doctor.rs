@@ -38,7 +38,8 @@ pub(super) async fn doctor(
             ));
         }
     };
-    info!(actor, deployment = plan.as_ref().map(|plan| &plan.deployment), ?dry_step, "doctor");
+    let writes = dry_step == DryStep::Yes;
+    info!(actor, deployment = plan.as_ref().map(|plan| &plan.deployment), writes, "doctor");
     let mut itself = daemon::section(&app.handle.status().await?, app.begun_at);
     if let (Some(plan), None) = (&plan, &request.rollout) {
         let rollouts = app.handle.list().await?;

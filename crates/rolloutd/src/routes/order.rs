@@ -42,6 +42,7 @@ pub(super) async fn order(
         answer,
         events: obeyed.entries.iter().map(|entry| view::entry(entry, plan)).collect(),
         rollout: view::short(&obeyed.rollout, app.clock.now()),
+        notice: (verb == OrderVerb::Resume).then(|| view::comes_back(&obeyed)).flatten(),
     }))
 }
 

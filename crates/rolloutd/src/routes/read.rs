@@ -46,13 +46,10 @@ pub(super) async fn detail(
 ) -> Result<Json<RolloutDetail>, Refused> {
     let rollout = app.handle.get(id).await.map_err(Refused::unread)?;
     let engine = app.handle.status().await?;
-    let shown = view::full(&rollout, app.clock.now());
-    // What the rollout would take and the store does not is not offered.
-    let allowed = rollout.allowed().into_iter();
-    let allowed = allowed.filter(|verb| engine.store.state.takes(*verb, &rollout));
-    let allowed = allowed.map(|verb| verb.to_string()).collect();
     let notice = notice(&app, &engine, [rollout.as_ref()]);
-    Ok(Json(RolloutDetail { notice, allowed, ..shown }))
+    let shown = view::full(&rollout, app.clock.now());
+    let shown = view::as_the_store_does(shown, engine.store.state, &rollout);
+    Ok(Json(RolloutDetail { notice, ..shown }))
 }
 
 /// What everybody should know who reads about these rollouts. The deployments of those that have ended are not asked any

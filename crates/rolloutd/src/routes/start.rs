@@ -58,12 +58,12 @@ pub(super) async fn start(
         idempotency_key,
     };
     let created = app.handle.create(new).await?;
-    let (status, answer) = match &created {
-        Created::New(_) => (StatusCode::CREATED, Answer::Accepted),
-        Created::Before(_) => (StatusCode::OK, Answer::Already),
+    let (status, answer, said) = match &created {
+        Created::New(_) => (StatusCode::CREATED, Answer::Accepted, "started"),
+        Created::Before(_) => (StatusCode::OK, Answer::Already, "started before with this key"),
     };
     let rollout = view::short(created.rollout(), app.clock.now());
-    info!(rollout = rollout.id, plan = rollout.plan, ?answer, "start");
+    info!(rollout = rollout.id, plan = rollout.plan, "{said}");
     let place = format!("/v1/rollouts/{}", rollout.id);
     Ok((status, [(LOCATION, place)], Json(StartResponse { answer, rollout, warnings })))
 }

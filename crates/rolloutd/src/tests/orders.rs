@@ -15,7 +15,7 @@ async fn an_order_is_carried_out_once_in_the_name_of_the_user() {
     let name = User::from_uid(Uid::current()).unwrap().map(|user| user.name);
     assert_eq!(Some(first.events[0].actor.as_str()), name.as_deref());
     assert!(first.rollout.holds[0].words.ends_with(": lunch"), "{:?}", first.rollout.holds);
-    assert_eq!(first.rollout.headline, "held by a person");
+    assert_eq!(first.rollout.headline, first.rollout.holds[0].words);
     let again = client.order(&id, OrderVerb::Hold, &reason("lunch")).await.unwrap();
     assert_eq!((again.answer, again.events.len()), (Answer::Already, 0));
 

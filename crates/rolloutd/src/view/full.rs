@@ -1,7 +1,7 @@
 //! Owns a rollout in full: its phases, incidents and last reading.
 
 use jiff::Timestamp;
-use rollout_api::{IncidentState, IncidentView, ReadingView, RolloutDetail, ValueView};
+use rollout_api::{IncidentState, IncidentView, ReadingView, RolloutDetail, StoreWord, ValueView};
 use rollout_core::{
     Criterion, Incident, Judged, JudgedReading, Measured, Plan, Purpose, Rollout, Unit,
 };
@@ -22,6 +22,7 @@ pub(crate) fn full(rollout: &Rollout, now: Timestamp) -> RolloutDetail {
         waits: rollout.waits().iter().map(ToString::to_string).collect(),
         allowed: rollout.allowed().iter().map(ToString::to_string).collect(),
         notice: None,
+        store: StoreWord::Ok,
     }
 }
 

@@ -20,10 +20,10 @@ pub(super) fn headline(rollout: &Rollout, now: Timestamp) -> String {
         {
             held(rollout)
         }
-        Status::Scheduled => "waiting for its start time".to_owned(),
+        Status::Scheduled => scheduled(rollout.next_deadline(), now),
         Status::Baseline => "taking the baseline".to_owned(),
         Status::Running => running(rollout, now),
-        Status::FinalChecks => final_checks(rollout.smoke()).to_owned(),
+        Status::FinalChecks => asking(final_checks(rollout.smoke()), &rollout.unmet()),
     }
 }
 
@@ -44,7 +44,7 @@ fn held(rollout: &Rollout) -> String {
         let incident = rollout.incidents().iter().find(|incident| incident.number == number);
         incident.is_some_and(|incident| incident.resolved.is_some())
     };
-    let first = holds.first().map(|hold| match (&hold.reason, hold.reason.words()) {
+    let first = holds.first().map(|hold| match (&hold.reason, rollout.hold_words(hold)) {
         (HoldReason::RolledBack { incident }, words) if resolved(*incident) => {
             format!("held: {words} is resolved; retry, skip or abort")
         }
@@ -77,14 +77,31 @@ fn running(rollout: &Rollout, now: Timestamp) -> String {
             Some(why) => format!("{}, failing: {why}", turning_on(&place, phase)),
             None => turning_on(&place, phase),
         },
+        Stage::Preflight => asking(&format!("{place}: preflight"), &rollout.unmet()),
         Stage::Pending
-        | Stage::Preflight
         | Stage::Verifying
         | Stage::Completed
         | Stage::Skipped
         | Stage::RollingBack
         | Stage::Recovering
         | Stage::RolledBack => format!("{place}: {}", state.stage.word().replace('_', " ")),
+    }
+}
+
+/// One that may begin at once does so within a moment.
+fn scheduled(start: Option<Timestamp>, now: Timestamp) -> String {
+    match start.filter(|start| *start > now) {
+        Some(start) => format!("waiting for its start time, {start:.0}"),
+        None => "about to take the baseline".to_owned(),
+    }
+}
+
+/// What is asked again and again because it is not as it should be.
+fn asking(what: &str, unmet: &[String]) -> String {
+    match unmet {
+        [] => what.to_owned(),
+        [only] => format!("{what}: waits for {only}"),
+        [first, rest @ ..] => format!("{what}: waits for {first} (and {} more)", rest.len()),
     }
 }
 

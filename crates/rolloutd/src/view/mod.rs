@@ -2,6 +2,7 @@
 //!
 //! Shows, never judges: every verdict, wait and allowed verb is the core's own. Pure functions of a rollout and a moment.
 
+mod answer;
 mod entry;
 mod fields;
 mod full;
@@ -16,11 +17,12 @@ mod tests;
 
 use jiff::{SignedDuration, Timestamp};
 
+pub(crate) use answer::comes_back;
 pub(crate) use entry::entry;
 pub(crate) use full::full;
 pub(crate) use notice::notice;
 pub(crate) use short::short;
-pub(crate) use store::store;
+pub(crate) use store::{as_the_store_does, store};
 
 /// A moment as the wire has it.
 pub(crate) fn moment(at: Timestamp) -> String {

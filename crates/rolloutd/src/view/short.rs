@@ -1,8 +1,8 @@
 //! Owns a rollout in short.
 
 use jiff::Timestamp;
-use rollout_api::{HoldKind, HoldView, PhaseBrief, RolloutStatus, RolloutSummary};
-use rollout_core::{Hold, HoldReason, PhaseNumber, Rollout, Stage, Status};
+use rollout_api::{DriftView, HoldKind, HoldView, PhaseBrief, RolloutStatus, RolloutSummary};
+use rollout_core::{ForeignValue, Hold, HoldReason, PhaseNumber, Rollout, Stage, Status};
 
 use super::headline::headline;
 use super::moment;
@@ -20,7 +20,7 @@ pub(crate) fn short(rollout: &Rollout, now: Timestamp) -> RolloutSummary {
         status: status(rollout.status()),
         headline: headline(rollout, now),
         phase: rollout.current().and_then(|number| brief(rollout, number)),
-        holds: rollout.holds().iter().map(hold).collect(),
+        holds: rollout.holds().iter().map(|found| hold(rollout, found)).collect(),
         open_incidents: unresolved.map(|incident| incident.number.get()).collect(),
         created_at: moment(rollout.created_at()),
         next_check: rollout.watch().next_at.map(moment),
@@ -52,7 +52,7 @@ fn brief(rollout: &Rollout, number: PhaseNumber) -> Option<PhaseBrief> {
     })
 }
 
-fn hold(hold: &Hold) -> HoldView {
+fn hold(rollout: &Rollout, hold: &Hold) -> HoldView {
     let kind = match &hold.reason {
         HoldReason::Person => HoldKind::Person,
         HoldReason::Baseline { .. } => HoldKind::Baseline,
@@ -66,14 +66,27 @@ fn hold(hold: &Hold) -> HoldView {
         HoldReason::CodePush { .. } => HoldKind::CodePush,
         HoldReason::Smoke { .. } => HoldKind::Smoke,
     };
-    HoldView { kind, words: hold_words(hold), since: moment(hold.since) }
+    HoldView {
+        kind,
+        words: rollout.hold_words(hold),
+        since: moment(hold.since),
+        way_out: rollout.way_out(hold),
+        drift: drift(rollout, &hold.reason),
+    }
 }
 
-/// The reason, with who gave it and what they said where it was a person.
-fn hold_words(hold: &Hold) -> String {
-    match (&hold.reason, &hold.note) {
-        (HoldReason::Person, Some(note)) => format!("held by {}: {note}", hold.by),
-        (HoldReason::Person, None) => format!("held by {}", hold.by),
-        (reason, _) => reason.words(),
-    }
+/// The flag that holds, as it was read last, where it still has another value than it should have.
+fn drift(rollout: &Rollout, reason: &HoldReason) -> Option<DriftView> {
+    let HoldReason::Drift { flag } = reason else { return None };
+    let ForeignValue { flag, expected, found, read_at, written, .. } =
+        rollout.foreign_value(flag)?;
+    let (written_at, written_by) = written.map(|it| (moment(it.at), it.by)).unzip();
+    Some(DriftView {
+        flag: flag.to_string(),
+        expected,
+        found,
+        read_at: moment(read_at),
+        written_at,
+        written_by: written_by.flatten(),
+    })
 }

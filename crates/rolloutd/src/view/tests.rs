@@ -1,11 +1,11 @@
 //! What is shown of a few states, reached by real decisions of a real rollout.
 
-use rollout_api::{HoldKind, IncidentState, ItemWhen, RolloutStatus};
+use rollout_api::{HoldKind, IncidentState, ItemWhen, RolloutStatus, StoreWord};
 use rollout_core::{
     Actor, Command, Creation, Effect, EffectKey, FlagName, Input, Measured, Measurement, Order,
     Outcome, Plan, ProbeAnswer, ProbeState, Reading, Rollout, RolloutId,
 };
-use rollout_engine::Entry;
+use rollout_engine::{Entry, StoreState};
 
 use super::*;
 
@@ -229,4 +229,51 @@ fn entries_carry_their_fields_and_a_sentence() {
     assert_eq!((&reading["verdict"], &reading["purpose"]), (&"no data".into(), &"check".into()));
     assert_eq!(reading["values"][0]["value"], serde_json::Value::Null, "NaN is no JSON");
     assert_eq!(reading["flags"]["ENABLE_A"], "true");
+}
+
+#[test]
+fn what_the_store_refuses_is_not_offered_and_where_a_way_out_names_it_that_is_said() {
+    let mut story = Story::new();
+    story.bake();
+    story.order("alice", Command::Hold);
+    let shown = || full(&story.rollout, story.now);
+    let seen = |state| as_the_store_does(shown(), state, &story.rollout);
+    assert_eq!(seen(StoreState::Well), shown());
+    assert!(shown().allowed.contains(&"resume".to_owned()));
+    for (state, word, code, refused) in [
+        (
+            StoreState::Reserve,
+            StoreWord::Reserve,
+            "RO0211",
+            "(refused while the disk is full: `resume`)",
+        ),
+        (
+            StoreState::Failing,
+            StoreWord::Failing,
+            "RO0210",
+            "(refused while nothing can be recorded: `resume`)",
+        ),
+    ] {
+        let detail = seen(state);
+        assert_eq!(detail.store, word);
+        assert!(!detail.allowed.contains(&"resume".to_owned()), "{:?}", detail.allowed);
+        assert!(detail.waits[0].contains(code), "{:?}", detail.waits);
+        let way_out = detail.summary.holds[0].way_out.clone().unwrap();
+        assert!(way_out.ends_with(refused), "{way_out}");
+        assert!(detail.waits[1].ends_with(refused), "{:?}", detail.waits);
+    }
+    assert_eq!(seen(StoreState::Failing).allowed, ["abort", "rollback"]);
+}
+
+#[test]
+fn a_start_time_that_has_come_is_not_waited_for() {
+    let story = Story::new();
+    let created = &story.journal[0].event;
+    let rollout = Rollout::replay([created]).unwrap();
+    assert_eq!(short(&rollout, created.at).headline, "about to take the baseline");
+    let before = created.at - SignedDuration::from_hours(1);
+    assert_eq!(
+        short(&rollout, before).headline,
+        "waiting for its start time, 2026-05-04T08:00:00Z"
+    );
 }

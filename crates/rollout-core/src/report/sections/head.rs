@@ -56,7 +56,7 @@ fn status(log: &Log<'_>) -> String {
         },
     };
     let holds: Vec<String> =
-        rollout.holds().iter().map(|hold| inline(&hold.reason.words())).collect();
+        rollout.holds().iter().map(|hold| inline(&rollout.hold_words(hold))).collect();
     let held = match holds.is_empty() {
         true => String::new(),
         false => format!("; HELD: {}", holds.join("; ")),

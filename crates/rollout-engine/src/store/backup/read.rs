@@ -23,6 +23,16 @@ pub fn check(source: &mut dyn Read) -> Result<Contents, BackupError> {
     walk(source, &mut |_| Ok(()))
 }
 
+/// Whether a file begins as a backup of any format does; says nothing about the rest of it.
+///
+/// # Errors
+/// What the system said when it could not be read.
+pub fn begins_like_one(source: &mut dyn Read) -> io::Result<bool> {
+    let mut words = Vec::with_capacity(FIRST_WORDS.len());
+    source.take(FIRST_WORDS.len() as u64).read_to_end(&mut words)?;
+    Ok(words == FIRST_WORDS.as_bytes())
+}
+
 /// One checked piece of a backup, in the order of the file.
 pub(super) enum Item<'a> {
     /// The next entry of a rollout.
