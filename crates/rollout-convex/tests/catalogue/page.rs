@@ -152,6 +152,6 @@ sockets. How to read the classes, and what the core does with them: [convex.md](
 * *again after*: the wait before the next try, from the first to the longest, doubling; a fifth is added at most. What is
   permanent waits for a person, but for a rollback, which is tried for ever. A smoke function whose end is unknown is tried
   again only with `repeat = \"safe\"`. Readings have their own waits, from 15 s to the planned interval.
-* *what people read* is the reason in the log, in holds and in `rolloutctl explain`. A write adds what reading back showed.
+* *what people read* is the reason in the log, in holds and in `rolloutctl get`. A write adds what reading back showed.
   The time-out of the test is 1.5 s; the default is 20 s.
 ";
