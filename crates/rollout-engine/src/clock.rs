@@ -81,6 +81,23 @@ impl SteadyTime {
         self.now
     }
 
+    /// What the wall clock showed at the last [`SteadyTime::read`]: what people and calendars go by.
+    pub(crate) fn wall(&self) -> Timestamp {
+        self.before.wall
+    }
+
+    /// How far this time is ahead of the wall clock; never negative.
+    pub(crate) fn ahead(&self) -> SignedDuration {
+        self.now.duration_since(self.wall()).max(SignedDuration::ZERO)
+    }
+
+    /// The time at which the wall clock will show `wall`, or showed it, if it is not set again.
+    pub(crate) fn when(&self, wall: Timestamp) -> Timestamp {
+        let until = wall.duration_since(self.wall());
+        let lost = until.max(SignedDuration::ZERO) / CATCH_UP;
+        wall.checked_add((self.ahead() - lost).max(SignedDuration::ZERO)).unwrap_or(Timestamp::MAX)
+    }
+
     /// Waits until the time `at`, or a bounded while. Cancel-safe.
     pub(crate) async fn wait(&self, at: Option<Timestamp>) {
         let on_the_wall = |at: Timestamp| {
@@ -229,6 +246,24 @@ impl Clock for ManualClock {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_wall_clock_shows_a_moment_when_the_own_time_says_so() {
+        let start: Timestamp = "2026-03-02T08:00:00Z".parse().unwrap();
+        let (clock, hour) = (Arc::new(ManualClock::at(start)), SignedDuration::from_hours(1));
+        let mut time = SteadyTime::new(clock.clone());
+        assert_eq!((time.ahead(), time.when(start + hour)), (SignedDuration::ZERO, start + hour));
+        time.not_before(start + 3 * hour);
+        let (soon, late) = (start + 16 * hour, start + 100 * hour);
+        let when = [start, soon, late].map(|wall| time.when(wall));
+        assert_eq!(when, [start + 3 * hour, soon + 2 * hour, late], "it catches up on the way");
+        clock.advance(16 * hour);
+        time.read();
+        assert_eq!((time.wall(), time.now(), time.ahead()), (soon, when[1], 2 * hour));
+        clock.advance(84 * hour);
+        time.read();
+        assert_eq!((time.wall(), time.now()), (late, late));
+    }
 
     #[test]
     fn scaled_clocks_with_the_same_numbers_agree() {

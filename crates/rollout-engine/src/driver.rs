@@ -25,6 +25,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use rollout_core::{
     EffectKey, Event, Fault, FaultClass, Input, Order, Outcome, Rejection, Rollout, RolloutId, Seq,
+    Status,
 };
 use tokio::sync::{broadcast, mpsc};
 use tracing::{debug, error, info, warn};
@@ -226,9 +227,8 @@ impl Engine {
 
     /// Starts whatever any live rollout needs.
     fn start_all(&mut self) {
-        let now = self.time.now();
         for rollout in self.board.live() {
-            self.effects.start(rollout, now);
+            self.effects.start(rollout, &self.time);
         }
     }
 
@@ -363,7 +363,9 @@ impl Engine {
             Work::Due(_) => {
                 let decided = self.stage_input(id, now, Input::DeadlineReached)?;
                 if decided.is_none() && self.board.due(now).contains(&id) {
-                    if !self.condition.is_restrained() {
+                    let is_early =
+                        self.board.get(id).is_some_and(|rollout| self.is_too_early(rollout));
+                    if !self.condition.is_restrained() && !is_early {
                         error!(rollout = %id, "a deadline came and nothing followed; this is a defect of rolloutd");
                         debug_assert!(false, "a deadline of {id} came and nothing followed");
                     }
@@ -375,7 +377,7 @@ impl Engine {
             Work::Nudged(_) => {
                 let decided = self.stage_input(id, now, Input::DeadlineReached)?;
                 if let (None, Some(rollout)) = (&decided, self.board.get(id)) {
-                    self.effects.start(rollout, now);
+                    self.effects.start(rollout, &self.time);
                 }
                 Ok(decided)
             }
@@ -423,17 +425,26 @@ impl Engine {
         }
     }
 
-    /// Asks the core; while no flag may be turned on, as if the rollout were held.
+    /// Asks the core; while no flag may be turned on, as if the rollout were held. Its start waits for the wall clock.
     fn judge(
         &self,
         rollout: &Rollout,
         now: Timestamp,
         input: Input,
     ) -> Result<Vec<Event>, Rejection> {
-        match self.condition.is_restrained() {
+        let events = match self.condition.is_restrained() {
             true => restraint::decide(rollout, now, input),
             false => rollout.decide(now, input),
-        }
+        }?;
+        Ok(match self.is_too_early(rollout) {
+            true => restraint::before_its_start(events),
+            false => events,
+        })
+    }
+
+    /// True while the wall clock shows an earlier time than a person said for the start; the engine's time may be ahead of it.
+    fn is_too_early(&self, rollout: &Rollout) -> bool {
+        rollout.status() == Status::Scheduled && rollout.start_at() > self.time.wall()
     }
 
     /// Puts off a deadline that came and that nothing may follow from now; the next reading is not put off with it.
@@ -489,7 +500,7 @@ impl Engine {
         }
         self.board.put(Arc::clone(&rollout));
         let _ = self.progress.send(Progress { rollout: rollout.id(), seq: rollout.seq() });
-        self.effects.start(&rollout, self.time.now());
+        self.effects.start(&rollout, &self.time);
         match answer {
             Answer::Nobody => {}
             Answer::Create(reply) => {

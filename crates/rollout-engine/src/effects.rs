@@ -13,7 +13,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use jiff::Timestamp;
 use rollout_core::{
     Effect, EffectKey, Fault, FaultClass, Outcome, PendingEffect, Rollout, RolloutId, Seq,
     WritePurpose,
@@ -21,6 +20,7 @@ use rollout_core::{
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use crate::clock::SteadyTime;
 use crate::schedule;
 
 /// A future that ends in an outcome.
@@ -104,7 +104,7 @@ impl Effects {
     }
 
     /// Starts what `rollout` needs and is not under way yet; what it no longer needs does not begin any more.
-    pub(crate) fn start(&mut self, rollout: &Rollout, now: Timestamp) {
+    pub(crate) fn start(&mut self, rollout: &Rollout, time: &SteadyTime) {
         let mut wanted = rollout.pending();
         if self.restraint == Restraint::SafeOnly {
             wanted.retain(|pending| is_safe(&pending.effect));
@@ -121,7 +121,7 @@ impl Effects {
                 let still_wanted = Arc::new(AtomicBool::new(true));
                 let is_safe = is_safe(&pending.effect);
                 place.insert(UnderWay { wanted: Arc::clone(&still_wanted), is_safe });
-                self.spawn(pending, now, still_wanted);
+                self.spawn(pending, time, still_wanted);
             }
         }
         if rollout.is_over() {
@@ -163,11 +163,15 @@ impl Effects {
         self.under_way.len()
     }
 
-    fn spawn(&mut self, pending: PendingEffect, now: Timestamp, still_wanted: Arc<AtomicBool>) {
+    fn spawn(&mut self, pending: PendingEffect, time: &SteadyTime, still_wanted: Arc<AtomicBool>) {
         let (key, generation) = (pending.key, self.generation);
         if let Effect::FindChangeWindow { window, .. } = &pending.effect {
-            let outcome = match schedule::next_opening(window, now) {
-                Ok((opens, closes)) => Outcome::ChangeWindowFound { opens, closes },
+            // A calendar goes by the wall clock, and the rollout by the engine's time.
+            let outcome = match schedule::next_opening(window, time.wall()) {
+                Ok((opens, closes)) => Outcome::ChangeWindowFound {
+                    opens: time.when(opens),
+                    closes: time.when(closes),
+                },
                 Err(error) => {
                     Outcome::failed(Fault::new(FaultClass::Permanent, None, error.to_string()))
                 }

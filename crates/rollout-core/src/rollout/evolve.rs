@@ -197,9 +197,21 @@ impl Rollout {
 
     /// Time that the wall clock skipped has not been seen by anybody.
     fn jump(&mut self, by: SignedDuration) {
+        self.find_window_anew();
         let baking = self.baking().map(|(number, _)| number).filter(|_| by.is_positive());
         if let Some(bake) = baking.and_then(|number| self.phase_mut(number).bake.as_mut()) {
             bake.jumped = bake.jumped.saturating_add(by);
+        }
+    }
+
+    /// A change window that was found by a clock that was wrong, or is wrong now, is looked for again.
+    fn find_window_anew(&mut self) {
+        let seq = self.seq;
+        let is_free = self.rollback.is_none() && self.revert.is_none();
+        let Some(number) = self.current() else { return };
+        let state = self.phase_mut(number);
+        if state.stage == Stage::Gated && state.window.take().is_some() && is_free {
+            self.slot = Slot::asked_by(seq);
         }
     }
 

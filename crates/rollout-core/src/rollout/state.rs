@@ -321,6 +321,11 @@ impl Rollout {
         self.created_at
     }
 
+    /// When it may begin, by the wall clock: a person said so.
+    pub fn start_at(&self) -> Timestamp {
+        self.start_at
+    }
+
     /// Position of the last applied event.
     pub fn seq(&self) -> Seq {
         self.seq

@@ -1,14 +1,15 @@
 //! Owns the start of a rollout: whether it may be, and its first event.
 //!
 //! Refuses a second live rollout on one deployment (by its name and by its address), flags that an unresolved incident locks,
-//! change windows that cannot be used, and an idempotency key that was used for another request.
+//! change windows that cannot be used, and an idempotency key that was used for another request. While the wall clock shows less
+//! than what was decided already, a rollout is held from its beginning.
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use rollout_core::{Actor, Creation, Phase, PhaseNumber, Plan, Rollout, RolloutId, Seq};
+use rollout_core::{Actor, Creation, Input, Phase, PhaseNumber, Plan, Rollout, RolloutId, Seq};
 
-use super::{Answer, Decided, Engine, Staged, payload, within};
+use super::{Answer, CLOCK_JUMP_MIN, Decided, Engine, Staged, payload, within};
 use crate::error::EngineError;
 use crate::handle::{Created, Entry, NewRollout, Reply};
 use crate::schedule;
@@ -16,8 +17,8 @@ use crate::store::{Append, Hash, IdempotencyRow, Standing};
 
 /// What a request to start comes to.
 enum Start {
-    /// A new rollout: what the store gets, its state and its first entry.
-    New(Append, Arc<Rollout>, Box<Entry>),
+    /// A new rollout: what the store gets, its state and its first entries.
+    New(Append, Arc<Rollout>, Vec<Entry>),
     /// The rollout that the same request started before.
     Before(Arc<Rollout>),
 }
@@ -33,8 +34,8 @@ impl Engine {
     ) -> Option<Staged> {
         let answered = match self.creation(id, new, now).await {
             Ok(Start::New(..)) if self.condition.is_restrained() => Err(EngineError::OnReserve),
-            Ok(Start::New(append, rollout, entry)) => {
-                let (entries, answer) = (vec![*entry], Answer::Create(reply));
+            Ok(Start::New(append, rollout, entries)) => {
+                let answer = Answer::Create(reply);
                 return Some(Staged { append, decided: Decided { rollout, entries, answer } });
             }
             Ok(Start::Before(rollout)) => Ok(Created::Before(rollout)),
@@ -62,6 +63,7 @@ impl Engine {
         for (phase, planned) in new.plan.numbered() {
             check_window(phase, planned)?;
         }
+        let (wall, ahead) = (self.time.wall(), self.time.ahead());
         let request_digest: Hash = new.digest;
         let idempotency =
             new.idempotency_key.map(|key| IdempotencyRow { key, rollout: id, request_digest });
@@ -69,17 +71,30 @@ impl Engine {
             id,
             digest: hex(&new.digest),
             url: new.url,
-            start_at: new.start_at.unwrap_or(now).max(now),
+            start_at: new.start_at.unwrap_or(wall).max(wall),
             actor: Actor::Person(new.actor),
             reason: new.reason,
             plan: new.plan,
         };
         let event = Rollout::create(now, creation);
-        let rollout = Rollout::replay([&event]).expect("a creation begins a journal");
-        let entries = vec![payload(id, Seq::FIRST, &event)?];
-        let append =
-            Append { rollout: id, after: 0, entries, standing: Standing::Live, idempotency };
-        Ok(Start::New(append, Arc::new(rollout), Box::new(Entry { seq: Seq::FIRST, event })))
+        let mut rollout = Rollout::replay([&event]).expect("a creation begins a journal");
+        let mut entries = vec![Entry { seq: Seq::FIRST, event }];
+        // What other rollouts were told when the wall clock was found behind holds for this one, too: a person looks first.
+        if ahead >= CLOCK_JUMP_MIN {
+            for event in self.judge(&rollout, now, Input::ClockJumped { by: -ahead })? {
+                rollout.evolve(&event);
+                entries.push(Entry { seq: rollout.seq(), event });
+            }
+        }
+        let written = entries.iter().map(|entry| payload(id, entry.seq, &entry.event));
+        let append = Append {
+            rollout: id,
+            after: 0,
+            entries: written.collect::<Result<_, _>>()?,
+            standing: Standing::Live,
+            idempotency,
+        };
+        Ok(Start::New(append, Arc::new(rollout), entries))
     }
 }
 

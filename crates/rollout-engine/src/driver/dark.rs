@@ -188,7 +188,7 @@ impl Engine {
         }
         let next = Arc::new(next);
         self.board.put(Arc::clone(&next));
-        self.effects.start(&next, self.time.now());
+        self.effects.start(&next, &self.time);
     }
 
     fn note_unrecorded(&mut self, rollout: &Rollout, event: &Event) {

@@ -108,6 +108,11 @@ pub(super) fn cut(events: Vec<Event>, ends: Ends) -> Vec<Event> {
     until.filter(|event| !end(event)).collect()
 }
 
+/// Leaves out the start of a rollout, and all that follows from it.
+pub(super) fn before_its_start(events: Vec<Event>) -> Vec<Event> {
+    events.into_iter().take_while(|event| event.kind != EventKind::BaselineStarted).collect()
+}
+
 /// Whether an ordered end of a rollout takes place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ends {

@@ -3,15 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
-use rollout_core::{Command, EventKind, GapCause, Order, RollbackScope, Rollout, RolloutId, Stage};
+use jiff::tz::TimeZone;
+use jiff::{RoundMode, SignedDuration, Timestamp, TimestampRound, Unit};
+use rollout_core::{
+    ChangeWindow, Command, EventKind, GapCause, HoldReason, Order, Plan, RollbackScope, Rollout,
+    RolloutId, Stage, Status,
+};
 use tokio::task::JoinHandle;
 
 use super::deployment::Deployment;
-use super::run::{new_rollout, start};
+use super::run::{new_rollout, parts, start};
 use crate::error::EngineError;
 use crate::store::memory::MemoryDisk;
-use crate::{Clock, Engine, Entry, Handle, ManualClock, Seq};
+use crate::{Clock, Engine, Entry, Handle, ManualClock, NewRollout, Seq};
 
 /// Longest wait of one test for something that should follow at once.
 const WAIT: Duration = Duration::from_secs(20);
@@ -48,10 +52,14 @@ impl Bench {
     async fn settle(&self) {
         let idle = async {
             loop {
-                let (now, rollout) =
-                    (self.handle.status().await.unwrap().now, self.rollout().await);
-                let due = rollout.next_deadline().is_some_and(|at| at <= now);
-                if rollout.pending().is_empty() && !due && now >= self.clock.now() {
+                let now = self.handle.status().await.unwrap().now;
+                let is_at_rest = |rollout: &Arc<Rollout>| {
+                    let is_early = rollout.start_at() > self.clock.now();
+                    let is_due = rollout.next_deadline().is_some_and(|at| at <= now);
+                    is_early || (rollout.pending().is_empty() && !is_due)
+                };
+                let rollouts = self.handle.list().await.unwrap();
+                if now >= self.clock.now() && rollouts.iter().all(is_at_rest) {
                     return;
                 }
                 tokio::task::yield_now().await;
@@ -225,4 +233,79 @@ async fn five_restarts_cause_no_extra_and_no_early_reading() {
     assert_eq!(restarted.gaps().await, []);
     straight.close().await;
     restarted.close().await;
+}
+
+/// What the calendar says to a rollout that is started beside one whose journal is from a clock that was three hours ahead.
+struct Beside {
+    bench: Bench,
+    /// The second rollout.
+    id: RolloutId,
+}
+
+impl Beside {
+    async fn a_journal_ahead(change: impl FnOnce(&mut NewRollout, Timestamp)) -> Self {
+        let mut bench = Bench::baking().await;
+        bench.clock.jump(-hours(3));
+        bench.restart(STEP).await;
+        let mut new = new_rollout("staging");
+        (new.url, new.idempotency_key) = ("http://elsewhere".into(), None);
+        new.plan = Plan::try_new(parts("staging", ["THREE", "FOUR"])).unwrap();
+        change(&mut new, bench.clock.now());
+        let id = bench.handle.create(new).await.unwrap().rollout().id();
+        let rollout = bench.handle.get(id).await.unwrap();
+        assert!(rollout.holds().iter().any(|hold| hold.reason == HoldReason::ClockJump));
+        let order =
+            Order { command: Command::Resume, actor: "ada".into(), reason: "looked".into() };
+        bench.handle.order(id, order).await.unwrap();
+        bench.settle().await;
+        Self { bench, id }
+    }
+
+    /// The wall clock when `seen` is true of the second rollout for the first time.
+    async fn first(&self, seen: impl Fn(&Rollout) -> bool) -> Timestamp {
+        for _ in 0..200 {
+            let rollout = self.bench.handle.get(self.id).await.unwrap();
+            if seen(&rollout) {
+                return self.bench.clock.now();
+            }
+            assert!(!rollout.is_held(), "{:?}", rollout.holds());
+            self.bench.clock.advance(STEP);
+            self.bench.settle().await;
+        }
+        panic!("not in sixteen hours");
+    }
+}
+
+#[tokio::test]
+async fn a_start_is_by_the_wall_clock_whatever_another_journal_says() {
+    let mut planned = None;
+    let beside = Beside::a_journal_ahead(|new, now| {
+        new.start_at = Some(now + hours(2));
+        planned = new.start_at;
+    });
+    let beside = beside.await;
+    let begun = beside.first(|rollout| rollout.status() != Status::Scheduled).await;
+    let late = begun.duration_since(planned.unwrap());
+    assert!(!late.is_negative() && late <= STEP * 2, "{late:?} after its time");
+    beside.bench.close().await;
+}
+
+#[tokio::test]
+async fn a_change_window_is_by_the_wall_clock_whatever_another_journal_says() {
+    let mut opens = None;
+    let beside = Beside::a_journal_ahead(|new, now| {
+        let at = now + hours(4);
+        let hour = at.to_zoned(TimeZone::UTC).hour();
+        let mut parts = parts("staging", ["THREE", "FOUR"]);
+        let cron = format!("0 {hour} * * *");
+        parts.phases[0].change_window =
+            Some(ChangeWindow { cron, lasts: hours(1), zone: "UTC".into() });
+        new.plan = Plan::try_new(parts).unwrap();
+        opens = at.round(TimestampRound::new().smallest(Unit::Hour).mode(RoundMode::Trunc)).ok();
+    });
+    let beside = beside.await;
+    let on = beside.first(|rollout| rollout.phases()[0].stage >= Stage::Enabling).await;
+    let late = on.duration_since(opens.unwrap());
+    assert!(!late.is_negative() && late <= STEP * 2, "{late:?} after it opened");
+    beside.bench.close().await;
 }

@@ -51,6 +51,10 @@ fn phase(name: &str, flag: &str) -> Phase {
 }
 
 pub(super) fn plan(deployment: &str) -> Plan {
+    Plan::try_new(parts(deployment, ["ONE", "TWO"])).unwrap()
+}
+
+pub(super) fn parts(deployment: &str, flags: [&str; 2]) -> PlanParts {
     let number = |comparison, limit| Some(Bound { comparison, limit: Limit::Number(limit) });
     let criterion = Criterion {
         name: "errors".into(),
@@ -62,7 +66,7 @@ pub(super) fn plan(deployment: &str) -> Plan {
         alert: number(Comparison::Greater, 5.0),
     };
     let cadence = vec![CadenceStep { until: None, every: SignedDuration::from_mins(30) }];
-    let parts = PlanParts {
+    PlanParts {
         name: "sample".into(),
         title: "Sample".into(),
         deployment: deployment.into(),
@@ -78,11 +82,10 @@ pub(super) fn plan(deployment: &str) -> Plan {
         drift: rollout_core::DriftPolicy::Hold,
         code_push: rollout_core::PushPolicy::Hold,
         checklist: vec![],
-        phases: vec![phase("one", "ONE"), phase("two", "TWO")],
+        phases: vec![phase("one", flags[0]), phase("two", flags[1])],
         smoke: None,
         reference: vec![],
-    };
-    Plan::try_new(parts).unwrap()
+    }
 }
 
 pub(super) fn new_rollout(deployment: &str) -> NewRollout {
