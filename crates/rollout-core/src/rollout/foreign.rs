@@ -1,7 +1,7 @@
 //! Owns what is known of flags that somebody else changed, for whoever must decide about them: the value, the one it should
 //! be, who wrote it, and the way out.
 //!
-//! For words alone: no decision looks at it.
+//! For words; the one decision that looks at it reads flags once more before another one is turned on.
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -74,6 +74,12 @@ impl Rollout {
             written: self.foreign.get(flag).cloned().flatten(),
             kind,
         })
+    }
+
+    /// True when any flag had a foreign value when flags were read last.
+    pub(super) fn has_foreign_value(&self) -> bool {
+        let mut flags = self.plan.phases.iter().flat_map(|phase| phase.flags.keys());
+        flags.any(|flag| self.foreign_value(flag).is_some())
     }
 
     /// A hold's reason in words, with what is known of it by now: who said it and why, where it was a person.

@@ -379,7 +379,8 @@ impl Step {
         if !(self.state.people_are_done(planned, state) && in_window) {
             return None;
         }
-        let fresh = is_fresh(state, self.now);
+        // Whoever said to go on while a flag has a foreign value may have set it back since it was read: it is read first.
+        let fresh = is_fresh(state, self.now) && !self.state.has_foreign_value();
         let last = self.state.watch.last.as_ref();
         let well = last.is_some_and(|(_, _, reading)| reading.verdict.is_well());
         Some(match fresh && well {

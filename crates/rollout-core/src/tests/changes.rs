@@ -7,12 +7,12 @@ use alloc::vec::Vec;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::fixtures::{flag, hours, minutes, single};
+use super::fixtures::{flag, hours, minutes, phase, single};
 use super::world::{Link, World};
 use crate::{
     Calls, Command, DriftPolicy, Effect, EventKind, GapCause, HoldReason, Input, Measured,
-    PendingEffect, Plan, PlanParts, PushPolicy, RollbackScope, Source, Stage, Status, Written,
-    sentence,
+    PendingEffect, Phase, PhaseNumber, Plan, PlanParts, PushPolicy, RollbackScope, Source, Stage,
+    Status, Written, sentence,
 };
 
 /// A world in the bake window of the only phase, after two hours of watching.
@@ -64,6 +64,24 @@ fn drift_is_told_with_both_values_the_time_of_the_write_and_who() {
     });
     assert_eq!(found, Some(Written { at: edited, by: Some("bob".into()) }));
     assert!(world.rollout.holds().iter().any(|hold| hold.reason == drift_hold()));
+}
+
+#[test]
+fn nothing_is_turned_on_beside_a_foreign_value_because_somebody_said_go_on() {
+    let second = Phase { approvals: 1, ..phase("prompt", "PROMPT") };
+    let parts = PlanParts { phases: vec![phase("retry", "RETRY"), second], ..single() };
+    let mut world = World::new(Plan::try_new(parts).unwrap());
+    world.until("gated", |rollout| rollout.phases()[1].stage == Stage::Gated);
+    world.foreign_edit("RETRY", "maybe");
+    world.until("held", |rollout| rollout.is_held());
+    world.order(Command::Approve(PhaseNumber::new(2).unwrap())).unwrap();
+    world.order(Command::Resume).unwrap();
+    world.pass(hours(1));
+    assert_ne!(world.value("PROMPT"), Some("true"), "the flag beside it was not read again");
+    assert!(world.rollout.holds().iter().any(|hold| hold.reason == drift_hold()));
+    world.foreign_edit("RETRY", "true");
+    world.order(Command::Resume).unwrap();
+    world.until("on", |rollout| rollout.phases()[1].stage == Stage::Baking);
 }
 
 #[test]

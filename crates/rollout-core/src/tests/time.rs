@@ -8,8 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 use super::fixtures::{hours, minutes, ranged, single};
 use super::world::{Link, World};
 use crate::{
-    Coverage, EventKind, GapCause, HoldReason, Input, LogOptions, Measured, MissedPolicy, Plan,
-    PlanParts, Purpose, RollbackCause, Rollout, Stage, Status, Verdict, log,
+    ChangeWindow, Command, Coverage, EventKind, GapCause, HoldReason, Input, LogOptions, Measured,
+    MissedPolicy, Plan, PlanParts, Purpose, RollbackCause, Rollout, Stage, Status, Verdict, log,
 };
 
 /// A world in the bake window of the only phase.
@@ -250,6 +250,31 @@ fn a_machine_that_slept_through_a_checkpoint_judges_it_late_and_says_why() {
     world.until("done", done);
     assert_eq!(gaps(&world), [(hours(2), GapCause::ClockJump)]);
     assert!(judged(&world)[1].2 >= hours(1) - minutes(5));
+}
+
+#[test]
+fn a_change_window_is_found_anew_when_the_clock_jumps() {
+    let mut parts = single();
+    let window = ChangeWindow { cron: "0 9 * * *".into(), lasts: hours(2), zone: "UTC".into() };
+    parts.phases[0].change_window = Some(window);
+    let mut world = World::new(Plan::try_new(parts).unwrap());
+    let found = |world: &World| {
+        world.events(|event| match event.kind {
+            EventKind::ChangeWindowFound { opens, .. } => Some(opens),
+            _ => None,
+        })
+    };
+    world.until("a window", |rollout| rollout.phases()[0].window.is_some());
+    world.pass(hours(1));
+    jump(&mut world, hours(1));
+    world.pass(minutes(1));
+    let [first, second] = found(&world)[..] else { panic!("{:?}", found(&world)) };
+    assert!(second > first, "by the clock as it is now");
+    world.input(Input::ClockJumped { by: -hours(1) }).unwrap();
+    assert_eq!(world.rollout.phases()[0].window, None, "nobody knows before the hold ends");
+    world.order(Command::Resume).unwrap();
+    world.until("on", |rollout| rollout.phases()[0].stage == Stage::Baking);
+    assert!(world.writes[0].0 >= *found(&world).last().unwrap());
 }
 
 #[test]
