@@ -17,6 +17,7 @@ mod prometheus;
 mod run;
 mod shim;
 mod tool;
+pub mod torn;
 mod workshop;
 mod world;
 

@@ -1,0 +1,210 @@
+//! Torn writes: every disk that a power cut may leave, not only the one that it happened to leave.
+//!
+//! A daemon works, starts and stops while everything that it does to its directory is recorded, in one order. Then, for many
+//! moments, a disk is drawn from what a file system may make of the recording up to there (`disk.rs` has the contract,
+//! `draw.rs` the draws), and a daemon is started on it, and looked at: everything is there that was acknowledged before the
+//! moment, and everything goes on. A start that is refused is a failure, whatever the reason: a power cut must never need a
+//! person.
+//!
+//! Beside the daemon the store alone is worn out in the same way, because it takes thousands of commits until sled writes
+//! over what it wrote before. And each is judged once more as if our own `fdatasync` of the database were not there: if that
+//! does not fail, the disks are too gentle and prove nothing.
+
+mod churn;
+mod daemon;
+mod disk;
+mod draw;
+mod recording;
+mod store;
+mod tally;
+mod trace;
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+use tokio::task::JoinSet;
+
+pub use self::churn::{Leave, Seen, look, wear};
+use self::daemon::DaemonAtWork;
+use self::disk::Disk;
+use self::draw::Image;
+use self::recording::{Ours, Recording};
+use self::store::StoreAlone;
+pub use self::tally::Tally;
+use crate::power_cut::check::Findings;
+use crate::tool::Tool;
+
+/// What this needs of a machine.
+pub const TORN_TOOLS: [Tool; 1] = [Tool::Cc];
+
+/// Disks that are judged at once: mostly they wait.
+const JUDGES: usize = 4;
+/// Disks that are drawn from one recording.
+const DISKS_PER_RECORDING: u32 = 150;
+/// One disk of the control arm for so many of the other.
+const CONTROL_SHARE: u32 = 5;
+/// Fewest disks of a control arm.
+const CONTROL_MIN: u32 = 10;
+/// Where disks on which something failed are kept, if it is set.
+const KEEP: &str = "ROLLOUT_TORN_KEEP";
+
+/// The programs under test.
+#[derive(Clone, Debug)]
+pub struct TornPrograms {
+    /// `e2e-rolloutd`.
+    pub rolloutd: String,
+    /// `e2e-store-churn`.
+    pub churn: String,
+}
+
+/// How much is done.
+#[derive(Clone, Copy, Debug)]
+pub struct Extent {
+    /// Disks of the daemon, and as many of the store alone.
+    pub disks: u32,
+    /// Requests sent or answered in each life of a recorded daemon.
+    pub moments: u64,
+    /// Commits in each life of a recorded store.
+    pub commits: u32,
+}
+
+/// What is recorded and judged.
+trait Subject {
+    /// Something that was acknowledged.
+    type Fact: Clone + Send + 'static;
+
+    /// Its name in the table.
+    fn name(&self) -> &'static str;
+
+    /// Lets it work while it is recorded.
+    async fn record(&self, dice: &mut fastrand::Rng) -> Result<Recording<Self::Fact>, String>;
+
+    /// Puts an image into an empty directory, starts on it, and looks. `told` was acknowledged before the power failed, `next`
+    /// after.
+    fn judge(
+        &self,
+        image: Image,
+        told: Vec<Self::Fact>,
+        next: Option<Self::Fact>,
+    ) -> impl Future<Output = Result<Judged, String>> + Send + 'static;
+}
+
+/// What was found on a disk that could be opened.
+#[derive(Debug, Default)]
+struct Judged {
+    findings: Findings,
+    /// What was put right at the opening.
+    repairs: Vec<String>,
+}
+
+/// Records, tears and judges; answers two tallies for the daemon and two for the store alone.
+///
+/// # Errors
+///
+/// When the machine does not play along, or a recording lacks something.
+pub async fn tear_writes(
+    programs: &TornPrograms,
+    extent: Extent,
+    dice: &mut fastrand::Rng,
+) -> Result<Vec<Tally>, String> {
+    let daemon = DaemonAtWork { program: programs.rolloutd.clone(), moments: extent.moments };
+    let store = StoreAlone { program: programs.churn.clone(), commits: extent.commits };
+    let mut tallies = Vec::from(tear(&daemon, extent.disks, dice).await?);
+    tallies.extend(tear(&store, extent.disks, dice).await?);
+    Ok(tallies)
+}
+
+async fn tear<S: Subject>(
+    subject: &S,
+    disks: u32,
+    dice: &mut fastrand::Rng,
+) -> Result<[Tally; 2], String> {
+    let arms = [Ours::Counts, Ours::IsLeftOut];
+    let mut tallies = arms.map(|ours| Tally::new(subject.name(), ours));
+    while tallies[0].disks() < disks {
+        let recording = subject.record(dice).await?;
+        let number = DISKS_PER_RECORDING.min(disks - tallies[0].disks());
+        let control = number.div_ceil(CONTROL_SHARE).max(CONTROL_MIN);
+        for ((ours, tally), number) in arms.into_iter().zip(&mut tallies).zip([number, control]) {
+            tally.recorded(&recording.trace);
+            judge_disks(subject, &recording, ours, number, tally, dice).await?;
+        }
+    }
+    Ok(tallies)
+}
+
+/// A disk that is being judged.
+struct Case {
+    words: String,
+    acknowledged: usize,
+    image: Option<Image>,
+    judged: Result<Judged, String>,
+}
+
+async fn judge_disks<S: Subject>(
+    subject: &S,
+    recording: &Recording<S::Fact>,
+    ours: Ours,
+    number: u32,
+    tally: &mut Tally,
+    dice: &mut fastrand::Rng,
+) -> Result<(), String> {
+    let trace = recording.trace(ours);
+    let moments = recording.moments(&trace, ours, number as usize, dice);
+    let keeps = ours == Ours::Counts && env::var_os(KEEP).is_some();
+    let mut disk = Disk::new(&trace);
+    let mut judging = JoinSet::new();
+    for moment in moments {
+        disk.advance(moment)?;
+        let image = Image::draw(&disk, dice);
+        let told = recording.told_before(&trace, moment);
+        let words = format!(
+            "after {moment} of {} steps, {} acknowledged; {}",
+            trace.steps.len(),
+            told.len(),
+            image.words
+        );
+        let next = recording.told.get(told.len()).map(|(_, fact)| fact.clone());
+        let told: Vec<_> = told.iter().map(|(_, fact)| fact.clone()).collect();
+        let (acknowledged, kept) = (told.len(), keeps.then(|| image.clone()));
+        let judged = subject.judge(image, told, next);
+        judging
+            .spawn(async move { Case { words, acknowledged, image: kept, judged: judged.await } });
+        if judging.len() >= JUDGES {
+            count(tally, judging.join_next().await)?;
+        }
+    }
+    while !judging.is_empty() {
+        count(tally, judging.join_next().await)?;
+    }
+    Ok(())
+}
+
+fn count(
+    tally: &mut Tally,
+    case: Option<Result<Case, tokio::task::JoinError>>,
+) -> Result<(), String> {
+    let Some(case) = case else { return Ok(()) };
+    let Case { words, acknowledged, image, judged } = case.map_err(|error| error.to_string())?;
+    let failed = tally.count(words, acknowledged, judged);
+    match (failed, image, env::var_os(KEEP)) {
+        (true, Some(image), Some(keep)) => keep_image(&image, Path::new(&keep), tally),
+        _ => Ok(()),
+    }
+}
+
+fn keep_image(image: &Image, keep: &Path, tally: &Tally) -> Result<(), String> {
+    let dir = keep.join(format!("disk-{}", tally.disks()));
+    fs::create_dir_all(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
+    image.write(&dir)
+}
+
+/// An empty directory, in memory where there is some.
+fn empty_place() -> Result<TempDir, String> {
+    let memory = PathBuf::from("/dev/shm");
+    let place = if memory.is_dir() { memory } else { env::temp_dir() };
+    let dir = tempfile::Builder::new().prefix("rollout-torn-").tempdir_in(place);
+    dir.map_err(|error| error.to_string())
+}

@@ -1,0 +1,151 @@
+//! Owns what is kept of a run that was recorded: its trace, what was acknowledged when, and which steps belong to a start or
+//! a stop. Chooses the moments at which the power fails.
+//!
+//! Refuses a recording that does not lead to the directory as it really was in the end: such a one lacks something.
+
+use std::fs::{self, OpenOptions};
+use std::ops::Range;
+use std::path::Path;
+
+use fastrand::Rng;
+
+use super::disk::Disk;
+use super::draw::Image;
+use super::trace::{Deed, Scope, Step, Trace};
+
+/// A run of several processes, one after the other, on one directory that was empty before.
+#[derive(Clone, Debug)]
+pub(super) struct Recording<F> {
+    pub(super) trace: Trace,
+    /// What was acknowledged, with the length that the recording had when that was heard; in this order.
+    pub(super) told: Vec<(u64, F)>,
+    /// The steps in which a process started or stopped.
+    pub(super) turns: Vec<Range<usize>>,
+}
+
+/// Whether our own sync of the database counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ours {
+    Counts,
+    /// As if it were not there; what sled makes durable by itself stays.
+    IsLeftOut,
+}
+
+impl<F> Recording<F> {
+    /// Puts a run together of what was recorded, heard, and seen of starts and stops (in lengths of the recording).
+    pub(super) fn new(
+        trace: Trace,
+        told: Vec<(u64, F)>,
+        turns: &[Range<u64>],
+    ) -> Result<Self, String> {
+        if told.is_empty() {
+            return Err(String::from("nothing was acknowledged while it was recorded"));
+        }
+        let mut recording = Self { trace, told, turns: Vec::new() };
+        let steps = |length| recording.trace.steps_before(length);
+        recording.turns = turns.iter().map(|turn| steps(turn.start)..steps(turn.end)).collect();
+        Ok(recording)
+    }
+
+    /// What was acknowledged before the power failed behind the first `steps`.
+    pub(super) fn told_before(&self, trace: &Trace, steps: usize) -> &[(u64, F)] {
+        let position = trace.position(steps);
+        &self.told[..self.told.partition_point(|(length, _)| *length <= position)]
+    }
+
+    /// The trace of one arm.
+    pub(super) fn trace(&self, ours: Ours) -> Trace {
+        match ours {
+            Ours::Counts => self.trace.clone(),
+            Ours::IsLeftOut => {
+                self.trace.without(|path, scope| is_database(path) && scope == Scope::Content)
+            }
+        }
+    }
+
+    /// Moments at which the power fails, in order: most of them where a sync is about to return or has just done so, where
+    /// somebody has just been answered, and in starts and stops. Each is a number of steps that were begun.
+    pub(super) fn moments(
+        &self,
+        trace: &Trace,
+        ours: Ours,
+        number: usize,
+        dice: &mut Rng,
+    ) -> Vec<usize> {
+        let syncs = |wanted: bool| {
+            let is_wanted = |step: &Step| match &step.deed {
+                Deed::Synced { path, .. } => is_database(path) == wanted,
+                Deed::Rename { .. } | Deed::Create { .. } | Deed::Remove { .. } => !wanted,
+                Deed::Write { .. } | Deed::SetLength { .. } | Deed::MakeDirectory { .. } => false,
+            };
+            let found = trace.steps.iter().enumerate().filter(move |(_, step)| is_wanted(step));
+            found.map(|(step, _)| step).collect::<Vec<_>>()
+        };
+        let (of_database, of_others) = (syncs(true), syncs(false));
+        let in_turns: Vec<_> = self.turns.iter().filter(|turn| !turn.is_empty()).collect();
+        let steps = trace.steps.len();
+        let answered = |dice: &mut Rng| {
+            let (length, _) = &self.told[dice.usize(..self.told.len())];
+            trace.steps_before(*length)
+        };
+        let one = |dice: &mut Rng| match dice.u8(0..100) {
+            // Without our sync there is nothing to lose but what somebody was told.
+            _ if ours == Ours::IsLeftOut => answered(dice),
+            0..30 => pick(&of_database, dice).unwrap_or(steps),
+            30..38 => pick(&of_database, dice).map_or(steps, |step| step + 1),
+            38..50 => answered(dice),
+            50..66 => pick(&of_others, dice).unwrap_or(steps - 1) + dice.usize(0..=1),
+            66..90 if !in_turns.is_empty() => {
+                let turn = in_turns[dice.usize(..in_turns.len())];
+                dice.usize(turn.start..turn.end) + 1
+            }
+            _ => dice.usize(1..=steps),
+        };
+        let mut moments: Vec<_> = (0..number).map(|_| one(dice)).collect();
+        moments.sort_unstable();
+        moments
+    }
+}
+
+/// Checks after the end of a process that the recording leads to the directory as it is. A process that was killed may have
+/// recorded one thing that it did not do any more; that is taken back.
+///
+/// # Errors
+///
+/// When they differ: something was done that is not recorded.
+pub(super) fn settle(recording: &Path, dir: &Path) -> Result<Trace, String> {
+    let mut trace = Trace::read(recording)?;
+    let found = Image::read(dir)?;
+    let difference = |trace: &Trace| {
+        let mut disk = Disk::new(trace);
+        disk.advance(trace.steps.len())?;
+        Ok::<_, String>(Image::whole(&disk).difference(&found))
+    };
+    let Some(first) = difference(&trace)? else {
+        return shorten(recording, trace.end()).map(|()| trace);
+    };
+    let end = trace.forget_last();
+    match difference(&trace)? {
+        None => shorten(recording, end).map(|()| trace),
+        Some(_) => Err(format!("the recording lacks something: {first}")),
+    }
+}
+
+fn shorten(recording: &Path, length: u64) -> Result<(), String> {
+    let file = OpenOptions::new().write(true).open(recording);
+    file.and_then(|file| file.set_len(length)).map_err(|error| error.to_string())
+}
+
+/// How long a recording is by now, in bytes.
+pub(super) fn length(recording: &Path) -> Result<u64, String> {
+    fs::metadata(recording).map(|found| found.len()).map_err(|error| error.to_string())
+}
+
+/// Whether this is sled's log.
+pub(super) fn is_database(path: &str) -> bool {
+    path == "db" || path.ends_with("/db")
+}
+
+fn pick(steps: &[usize], dice: &mut Rng) -> Option<usize> {
+    dice.choice(steps).copied()
+}
