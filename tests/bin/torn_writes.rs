@@ -1,5 +1,6 @@
-//! Judges every kind of disk that a power cut may leave: `rollout-torn-writes [N]` draws N disks (1,000 by default) from
-//! recordings of the real daemon and as many of its store alone, a fifth as many without our sync, and prints one table.
+//! Judges every kind of disk that a power cut may leave: `rollout-torn-writes [N] [daemon|store]` draws N disks (1,000 by
+//! default) from recordings of the real daemon and as many of its store alone, or only of one of the two, a fifth as many
+//! without our sync, and prints one table.
 //! Needs a C compiler. `ROLLOUT_SEED` repeats the draws; what is recorded stays the machine's. With
 //! `ROLLOUT_TORN_KEEP=DIR`, disks on which something failed are kept there.
 
@@ -7,14 +8,14 @@ use std::env;
 use std::process::ExitCode;
 
 use rollout_e2e::has_all;
-use rollout_e2e::torn::{Extent, TORN_TOOLS, Tally, TornPrograms, tear_writes};
+use rollout_e2e::torn::{Extent, TORN_TOOLS, Tally, Torn, TornPrograms, tear_writes};
 
 /// Disks when nobody says how many.
 const DISKS: u32 = 1_000;
 /// Requests in each life of a recorded daemon.
 const MOMENTS: u64 = 400;
 /// Commits in each life of a recorded store.
-const COMMITS: u32 = 1_500;
+const COMMITS: u32 = 1_200;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -40,6 +41,12 @@ async fn run() -> Result<(), String> {
         Some(text) => text.parse().map_err(|_| format!("`{text}` is not a number of disks"))?,
         None => DISKS,
     };
+    let both: &[Torn] = match env::args().nth(2).as_deref() {
+        None => &[Torn::Daemon, Torn::Store],
+        Some("daemon") => &[Torn::Daemon],
+        Some("store") => &[Torn::Store],
+        Some(other) => return Err(format!("`{other}` is neither `daemon` nor `store`")),
+    };
     let seed = match env::var("ROLLOUT_SEED") {
         Ok(text) => text.parse().map_err(|_| format!("ROLLOUT_SEED=`{text}` is not a number"))?,
         Err(_) => fastrand::u64(..),
@@ -52,9 +59,13 @@ async fn run() -> Result<(), String> {
     println!("SEED={seed}");
     let mut dice = fastrand::Rng::with_seed(seed);
     let extent = Extent { disks, moments: MOMENTS, commits: COMMITS };
-    let tallies = tear_writes(&programs, extent, &mut dice).await?;
     println!("{}", Tally::heading());
-    tallies.iter().for_each(|tally| println!("{tally}"));
+    let mut tallies = Vec::new();
+    for torn in both {
+        let both_arms = tear_writes(&programs, *torn, extent, &mut dice).await?;
+        both_arms.iter().for_each(|tally| println!("{tally}"));
+        tallies.extend(both_arms);
+    }
     tallies.iter().for_each(|tally| println!("{}", tally.remarks()));
     let objections: Vec<_> = tallies.iter().filter_map(Tally::objection).collect();
     match objections.is_empty() {

@@ -241,21 +241,12 @@ pub(crate) fn clocks(scale: u32) -> (EmulatorClock, Option<String>) {
     if scale == 1 {
         return (EmulatorClock::real(), None);
     }
-    clocks_from(scale, origin())
-}
-
-/// When time begins in a test.
-pub(crate) fn origin() -> Timestamp {
-    Timestamp::from_second(1_767_603_600).unwrap_or(Timestamp::UNIX_EPOCH)
-}
-
-/// The same for clocks that show `origin` now.
-pub(crate) fn clocks_from(scale: u32, origin: Timestamp) -> (EmulatorClock, Option<String>) {
     #[expect(
         clippy::disallowed_methods,
         reason = "the one look at the system's clock that both count from"
     )]
     let real_origin = Timestamp::now();
+    let origin = Timestamp::from_second(1_767_603_600).unwrap_or(real_origin);
     let emulator = EmulatorClock::scaled(real_origin, origin, f64::from(scale));
     (emulator, Some(format!("{real_origin},{origin},{scale}")))
 }

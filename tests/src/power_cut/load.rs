@@ -7,7 +7,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
 use rollout_api::client::{Client, ClientError, IdempotencyKey};
 use rollout_api::{Answer, JournalEntry, OrderRequest, OrderVerb, StartRequest};
@@ -36,8 +35,6 @@ pub(crate) enum Acknowledged {
 pub(crate) struct Told {
     /// What.
     pub(crate) what: Acknowledged,
-    /// When.
-    pub(crate) at: Instant,
     /// How long the recording of the daemon's writes was then, in bytes; 0 without one.
     pub(crate) recorded: u64,
 }
@@ -83,8 +80,8 @@ impl Book {
     fn write(&self, told: impl IntoIterator<Item = Acknowledged>) {
         let mut acknowledged = self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner);
         let length = |file: &PathBuf| fs::metadata(file).map_or(u64::MAX, |found| found.len());
-        let (at, recorded) = (Instant::now(), self.recording.as_ref().map_or(0, length));
-        acknowledged.extend(told.into_iter().map(|what| Told { what, at, recorded }));
+        let recorded = self.recording.as_ref().map_or(0, length);
+        acknowledged.extend(told.into_iter().map(|what| Told { what, recorded }));
     }
 
     fn tick(&self) {

@@ -16,11 +16,11 @@ use rollout_engine::store::{
 };
 
 /// Rollouts that are live at once.
-const LIVE: usize = 150;
+const LIVE: usize = 60;
 /// Entries with which a rollout ends.
-const ENTRIES_MAX: u64 = 60;
+const ENTRIES_MAX: u64 = 40;
 /// Appends that share a commit, as those do that wait for the store's thread.
-const BATCH: std::ops::RangeInclusive<usize> = 1..=24;
+const BATCH: std::ops::RangeInclusive<usize> = 1..=6;
 
 /// How a process leaves its store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,11 +158,12 @@ fn batch(store: &SledStore, seed: u64, dice: &mut Rng) -> Result<Vec<Append>, St
 fn written(seed: u64, rollout: RolloutId, seq: u64) -> Append {
     let mut dice = Rng::with_seed(seed ^ (rollout.get() << 32) ^ seq);
     let bytes = match dice.u8(0..100) {
-        0..80 => dice.usize(60..500),
-        80..98 => dice.usize(500..7_000),
-        _ => dice.usize(7_000..40_000),
+        0..85 => dice.usize(60..400),
+        85..98 => dice.usize(400..3_000),
+        _ => dice.usize(7_000..20_000),
     };
-    let payload: Vec<u8> = (0..bytes).map(|_| dice.u8(..)).collect();
+    let mut payload = vec![0; bytes];
+    dice.fill(&mut payload);
     let key = format!("{:016x}-{rollout}-{seq}", dice.u64(..));
     let row = IdempotencyRow { key, rollout, request_digest: [dice.u8(..); 32] };
     let standing = if seq < ENTRIES_MAX { Standing::Live } else { Standing::Ended };

@@ -19,6 +19,7 @@
 
 use std::collections::BTreeMap;
 
+use super::draw::Image;
 use super::trace::{Deed, Trace};
 
 /// A directory as the file system keeps it, at one moment of a recording.
@@ -27,6 +28,8 @@ pub(super) struct Disk<'a> {
     trace: &'a Trace,
     steps: usize,
     pub(super) objects: Vec<Object<'a>>,
+    /// As they were when the recording began.
+    pub(super) begun: Names,
     /// As the process sees them.
     names: Names,
     /// Every change of names and lengths so far.
@@ -99,11 +102,21 @@ pub(super) enum Change {
 }
 
 impl<'a> Disk<'a> {
-    /// The empty directory that a recording began with.
-    pub(super) fn new(trace: &'a Trace) -> Self {
-        let names = Names::from([(String::new(), 0)]);
-        let objects = vec![Object::new(Kind::Directory)];
-        Self { trace, steps: 0, objects, names, changes: Vec::new(), durable: 0 }
+    /// The directory that a recording began with; all of it is durable.
+    pub(super) fn new(trace: &'a Trace, begun: &Image) -> Self {
+        let (mut objects, mut names) = (vec![Object::new(Kind::Directory)], Names::new());
+        names.insert(String::new(), 0);
+        for path in begun.directories.iter().filter(|path| !path.is_empty()) {
+            names.insert(path.clone(), objects.len());
+            objects.push(Object::new(Kind::Directory));
+        }
+        for (path, content) in &begun.files {
+            names.insert(path.clone(), objects.len());
+            let (content, length) = (content.clone(), content.len());
+            objects.push(Object { content, length, ..Object::new(Kind::File) });
+        }
+        let begun = names.clone();
+        Self { trace, steps: 0, objects, begun, names, changes: Vec::new(), durable: 0 }
     }
 
     /// Goes on until the first `steps` are begun. Does not go back.

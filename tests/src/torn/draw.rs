@@ -19,8 +19,8 @@ const PAGE_BYTES: usize = 4_096;
 /// A directory as it is found when the power is back.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Image {
-    directories: Vec<String>,
-    files: BTreeMap<String, Vec<u8>>,
+    pub(super) directories: Vec<String>,
+    pub(super) files: BTreeMap<String, Vec<u8>>,
     /// How much was lost of what might have been, for people.
     pub(super) words: String,
 }
@@ -148,7 +148,7 @@ impl Image {
 
 /// Which paths there are when the first `kept` changes are.
 fn names_after(disk: &Disk<'_>, kept: usize) -> Names {
-    let mut names = Names::from([(String::new(), 0)]);
+    let mut names = disk.begun.clone();
     disk.changes[..kept].iter().for_each(|change| change.apply(&mut names));
     names
 }
@@ -279,7 +279,7 @@ mod tests {
 
     /// Every disk that 2,000 draws at the end of a recording give.
     fn all(trace: &Trace) -> BTreeSet<BTreeMap<String, Vec<u8>>> {
-        let mut disk = Disk::new(trace);
+        let mut disk = Disk::new(trace, &Image::default());
         disk.advance(trace.steps.len()).unwrap();
         let mut dice = Rng::with_seed(7);
         (0..2_000).map(|_| Image::draw(&disk, &mut dice).files).collect()
@@ -413,7 +413,7 @@ mod tests {
         scribe.note(REMOVE, 0, 0, "gone", b"");
         scribe.note(WRITE, 0, 0, "gone (deleted)", b"unseen");
         let trace = scribe.read();
-        let mut disk = Disk::new(&trace);
+        let mut disk = Disk::new(&trace, &Image::default());
         disk.advance(trace.steps.len()).unwrap();
         let dir = tempfile::tempdir().unwrap();
         let whole = Image::whole(&disk);

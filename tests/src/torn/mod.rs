@@ -4,7 +4,7 @@
 //! moments, a disk is drawn from what a file system may make of the recording up to there (`disk.rs` has the contract,
 //! `draw.rs` the draws), and a daemon is started on it, and looked at: everything is there that was acknowledged before the
 //! moment, and everything goes on. A start that is refused is a failure, whatever the reason: a power cut must never need a
-//! person.
+//! person. On every fourth disk the power fails once more during that start.
 //!
 //! Beside the daemon the store alone is worn out in the same way, because it takes thousands of commits until sled writes
 //! over what it wrote before. And each is judged once more as if our own `fdatasync` of the database were not there: if that
@@ -43,6 +43,8 @@ pub const TORN_TOOLS: [Tool; 1] = [Tool::Cc];
 const JUDGES: usize = 4;
 /// Disks that are drawn from one recording.
 const DISKS_PER_RECORDING: u32 = 150;
+/// On one of so many disks the power fails again during the start.
+const AGAIN: u32 = 4;
 /// One disk of the control arm for so many of the other.
 const CONTROL_SHARE: u32 = 5;
 /// Fewest disks of a control arm.
@@ -62,7 +64,7 @@ pub struct TornPrograms {
 /// How much is done.
 #[derive(Clone, Copy, Debug)]
 pub struct Extent {
-    /// Disks of the daemon, and as many of the store alone.
+    /// Disks that are drawn; a fifth as many for the control arm.
     pub disks: u32,
     /// Requests sent or answered in each life of a recorded daemon.
     pub moments: u64,
@@ -74,21 +76,35 @@ pub struct Extent {
 trait Subject {
     /// Something that was acknowledged.
     type Fact: Clone + Send + 'static;
+    /// What a process needs besides its directory.
+    type World: Clone + Send + 'static;
 
     /// Its name in the table.
     fn name(&self) -> &'static str;
 
     /// Lets it work while it is recorded.
-    async fn record(&self, dice: &mut fastrand::Rng) -> Result<Recording<Self::Fact>, String>;
+    async fn record(&self, dice: &mut fastrand::Rng) -> Result<Recorded<Self>, String>;
 
-    /// Puts an image into an empty directory, starts on it, and looks. `told` was acknowledged before the power failed, `next`
-    /// after.
+    /// Puts an image into an empty directory, starts on it, and looks.
     fn judge(
         &self,
-        image: Image,
-        told: Vec<Self::Fact>,
-        next: Option<Self::Fact>,
+        cut: Cut<Self::Fact, Self::World>,
     ) -> impl Future<Output = Result<Judged, String>> + Send + 'static;
+}
+
+/// What was recorded of a subject.
+type Recorded<S> = Recording<<S as Subject>::Fact, <S as Subject>::World>;
+
+/// The power failed.
+struct Cut<F, W> {
+    /// What is left.
+    image: Image,
+    /// What was acknowledged before.
+    told: Vec<F>,
+    /// What was there when it was recorded.
+    world: W,
+    /// With these draws it fails once more while somebody starts on what is left.
+    again: Option<fastrand::Rng>,
 }
 
 /// What was found on a disk that could be opened.
@@ -99,21 +115,36 @@ struct Judged {
     repairs: Vec<String>,
 }
 
-/// Records, tears and judges; answers two tallies for the daemon and two for the store alone.
+/// What is recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Torn {
+    /// The real daemon with busy operators.
+    Daemon,
+    /// Its store, worn out until sled writes over its own segments.
+    Store,
+}
+
+/// Records, tears and judges; answers a tally for what is, and one without our sync.
 ///
 /// # Errors
 ///
 /// When the machine does not play along, or a recording lacks something.
 pub async fn tear_writes(
     programs: &TornPrograms,
+    torn: Torn,
     extent: Extent,
     dice: &mut fastrand::Rng,
-) -> Result<Vec<Tally>, String> {
-    let daemon = DaemonAtWork { program: programs.rolloutd.clone(), moments: extent.moments };
-    let store = StoreAlone { program: programs.churn.clone(), commits: extent.commits };
-    let mut tallies = Vec::from(tear(&daemon, extent.disks, dice).await?);
-    tallies.extend(tear(&store, extent.disks, dice).await?);
-    Ok(tallies)
+) -> Result<[Tally; 2], String> {
+    match torn {
+        Torn::Daemon => {
+            let (program, moments) = (programs.rolloutd.clone(), extent.moments);
+            tear(&DaemonAtWork { program, moments }, extent.disks, dice).await
+        }
+        Torn::Store => {
+            let (program, commits) = (programs.churn.clone(), extent.commits);
+            tear(&StoreAlone { program, commits }, extent.disks, dice).await
+        }
+    }
 }
 
 async fn tear<S: Subject>(
@@ -145,7 +176,7 @@ struct Case {
 
 async fn judge_disks<S: Subject>(
     subject: &S,
-    recording: &Recording<S::Fact>,
+    recording: &Recorded<S>,
     ours: Ours,
     number: u32,
     tally: &mut Tally,
@@ -154,22 +185,23 @@ async fn judge_disks<S: Subject>(
     let trace = recording.trace(ours);
     let moments = recording.moments(&trace, ours, number as usize, dice);
     let keeps = ours == Ours::Counts && env::var_os(KEEP).is_some();
-    let mut disk = Disk::new(&trace);
+    let mut disk = Disk::new(&trace, &Image::default());
     let mut judging = JoinSet::new();
     for moment in moments {
         disk.advance(moment)?;
         let image = Image::draw(&disk, dice);
         let told = recording.told_before(&trace, moment);
+        let again = (ours == Ours::Counts && dice.u32(0..AGAIN) == 0).then(|| dice.fork());
+        let twice = if again.is_some() { "twice, first " } else { "" };
         let words = format!(
-            "after {moment} of {} steps, {} acknowledged; {}",
+            "{twice}after {moment} of {} steps, {} acknowledged; {}",
             trace.steps.len(),
             told.len(),
             image.words
         );
-        let next = recording.told.get(told.len()).map(|(_, fact)| fact.clone());
         let told: Vec<_> = told.iter().map(|(_, fact)| fact.clone()).collect();
         let (acknowledged, kept) = (told.len(), keeps.then(|| image.clone()));
-        let judged = subject.judge(image, told, next);
+        let judged = subject.judge(Cut { image, told, world: recording.world.clone(), again });
         judging
             .spawn(async move { Case { words, acknowledged, image: kept, judged: judged.await } });
         if judging.len() >= JUDGES {

@@ -15,12 +15,14 @@ use super::trace::{Deed, Scope, Step, Trace};
 
 /// A run of several processes, one after the other, on one directory that was empty before.
 #[derive(Clone, Debug)]
-pub(super) struct Recording<F> {
+pub(super) struct Recording<F, W> {
     pub(super) trace: Trace,
     /// What was acknowledged, with the length that the recording had when that was heard; in this order.
     pub(super) told: Vec<(u64, F)>,
     /// The steps in which a process started or stopped.
     pub(super) turns: Vec<Range<usize>>,
+    /// What a process needs besides its directory.
+    pub(super) world: W,
 }
 
 /// Whether our own sync of the database counts.
@@ -31,17 +33,18 @@ pub(super) enum Ours {
     IsLeftOut,
 }
 
-impl<F> Recording<F> {
+impl<F, W> Recording<F, W> {
     /// Puts a run together of what was recorded, heard, and seen of starts and stops (in lengths of the recording).
     pub(super) fn new(
         trace: Trace,
         told: Vec<(u64, F)>,
         turns: &[Range<u64>],
+        world: W,
     ) -> Result<Self, String> {
         if told.is_empty() {
             return Err(String::from("nothing was acknowledged while it was recorded"));
         }
-        let mut recording = Self { trace, told, turns: Vec::new() };
+        let mut recording = Self { trace, told, turns: Vec::new(), world };
         let steps = |length| recording.trace.steps_before(length);
         recording.turns = turns.iter().map(|turn| steps(turn.start)..steps(turn.end)).collect();
         Ok(recording)
@@ -108,16 +111,16 @@ impl<F> Recording<F> {
 }
 
 /// Checks after the end of a process that the recording leads to the directory as it is. A process that was killed may have
-/// recorded one thing that it did not do any more; that is taken back.
+/// recorded one thing that it did not do any more; that is taken back. The directory was `begun` when the recording was.
 ///
 /// # Errors
 ///
 /// When they differ: something was done that is not recorded.
-pub(super) fn settle(recording: &Path, dir: &Path) -> Result<Trace, String> {
+pub(super) fn settle(recording: &Path, begun: &Image, dir: &Path) -> Result<Trace, String> {
     let mut trace = Trace::read(recording)?;
     let found = Image::read(dir)?;
     let difference = |trace: &Trace| {
-        let mut disk = Disk::new(trace);
+        let mut disk = Disk::new(trace, begun);
         disk.advance(trace.steps.len())?;
         Ok::<_, String>(Image::whole(&disk).difference(&found))
     };
@@ -129,6 +132,24 @@ pub(super) fn settle(recording: &Path, dir: &Path) -> Result<Trace, String> {
         None => shorten(recording, end).map(|()| trace),
         Some(_) => Err(format!("the recording lacks something: {first}")),
     }
+}
+
+/// The power fails once more, while a process finds its way on a disk that a power cut has left: one of the disks that may be
+/// left now. The process has ended; what it did on `begun` was recorded.
+///
+/// # Errors
+///
+/// When the recording lacks something.
+pub(super) fn cut_again(
+    recording: &Path,
+    begun: &Image,
+    dir: &Path,
+    dice: &mut Rng,
+) -> Result<Image, String> {
+    let trace = settle(recording, begun, dir)?;
+    let mut disk = Disk::new(&trace, begun);
+    disk.advance(dice.usize(0..=trace.steps.len()))?;
+    Ok(Image::draw(&disk, dice))
 }
 
 fn shorten(recording: &Path, length: u64) -> Result<(), String> {

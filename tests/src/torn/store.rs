@@ -13,8 +13,8 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 use super::draw::Image;
-use super::recording::{Recording, length, settle};
-use super::{Judged, Subject, empty_place};
+use super::recording::{Recording, cut_again, length, settle};
+use super::{Cut, Judged, Subject, empty_place};
 use crate::power_cut::check::Findings;
 use crate::shim::Faults;
 
@@ -32,19 +32,20 @@ pub(super) struct StoreAlone {
 /// An entry that was acknowledged.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fact {
-    seed: u64,
     rollout: u64,
     seq: u64,
 }
 
 impl Subject for StoreAlone {
     type Fact = Fact;
+    /// The seed from which everything follows that is written.
+    type World = u64;
 
     fn name(&self) -> &'static str {
         "store alone"
     }
 
-    async fn record(&self, dice: &mut fastrand::Rng) -> Result<Recording<Fact>, String> {
+    async fn record(&self, dice: &mut fastrand::Rng) -> Result<Recording<Fact, u64>, String> {
         let dir = empty_place()?;
         let (trace, store) = (dir.path().join("recording"), dir.path().join("store"));
         fs::create_dir(&store)
@@ -56,25 +57,26 @@ impl Subject for StoreAlone {
             let (heard, lengths) = self.live(&store, &trace, seed, leave).await?;
             told.extend(heard);
             turns.extend(lengths);
-            settle(&trace, &store)?;
+            settle(&trace, &Image::default(), &store)?;
         }
-        Recording::new(settle(&trace, &store)?, told, &turns)
+        Recording::new(settle(&trace, &Image::default(), &store)?, told, &turns, seed)
     }
 
     fn judge(
         &self,
-        image: Image,
-        told: Vec<Fact>,
-        next: Option<Fact>,
+        cut: Cut<Fact, u64>,
     ) -> impl Future<Output = Result<Judged, String>> + Send + 'static {
         let program = self.program.clone();
         async move {
+            let Cut { mut image, told, world: seed, again } = cut;
+            // The last entry that was acknowledged stands for all before.
+            let ends: BTreeMap<_, _> = told.iter().map(|fact| (fact.rollout, fact.seq)).collect();
+            if let Some(mut dice) = again {
+                image = start_and_cut(&program, image, seed, &mut dice).await?;
+            }
             let dir = empty_place()?;
             image.write(dir.path())?;
             drop(image);
-            let seed = next.or(told.last().copied()).map_or(0, |fact| fact.seed);
-            // The last entry that was acknowledged stands for all before.
-            let ends: BTreeMap<_, _> = told.iter().map(|fact| (fact.rollout, fact.seq)).collect();
             let mut command = Command::new(&program);
             command.arg("look").arg(dir.path()).arg(seed.to_string());
             let lines: String =
@@ -100,18 +102,14 @@ impl StoreAlone {
         leave: &str,
     ) -> Result<(Vec<(u64, Fact)>, [Range<u64>; 2]), String> {
         let before = length(trace)?;
-        let mut command = Command::new(&self.program);
-        command.arg("wear").arg(store).arg(trace).arg(seed.to_string());
-        command.arg(self.commits.to_string()).arg(leave);
-        command.envs(Faults::none().record(store, trace).env());
-        let output = run(command, String::new()).await?;
+        let output = wear(&self.program, store, trace, seed, self.commits, leave).await?;
         let said = String::from_utf8_lossy(&output.stdout);
         let told: Option<Vec<_>> = said
             .lines()
             .map(|line| {
                 let mut numbers = line.split(' ').map(|number| number.parse::<u64>().ok());
                 let (length, rollout, seq) = (numbers.next()??, numbers.next()??, numbers.next()??);
-                Some((length, Fact { seed, rollout, seq }))
+                Some((length, Fact { rollout, seq }))
             })
             .collect();
         let told = told.ok_or_else(|| format!("{} says what nobody asked", self.program))?;
@@ -120,6 +118,36 @@ impl StoreAlone {
         let last = told.last().map_or(before, |(length, _)| *length);
         Ok((told, [before..first, last..length(trace)?]))
     }
+}
+
+/// What is left when the power fails while the store is opened on `image`, or right after its first commit.
+async fn start_and_cut(
+    program: &str,
+    image: Image,
+    seed: u64,
+    dice: &mut fastrand::Rng,
+) -> Result<Image, String> {
+    let dir = empty_place()?;
+    let (trace, store) = (dir.path().join("recording"), dir.path().join("store"));
+    image.write(&store)?;
+    wear(program, &store, &trace, seed, 1, "open").await?;
+    cut_again(&trace, &image, &store, dice)
+}
+
+/// Lets a process wear the store out while it is recorded.
+async fn wear(
+    program: &str,
+    store: &Path,
+    trace: &Path,
+    seed: u64,
+    commits: u32,
+    leave: &str,
+) -> Result<Output, String> {
+    let mut command = Command::new(program);
+    command.arg("wear").arg(store).arg(trace).arg(seed.to_string());
+    command.arg(commits.to_string()).arg(leave);
+    command.envs(Faults::none().record(store, trace).env());
+    run(command, String::new()).await
 }
 
 /// Runs a command to its end, which comes in any case, with this text on its input.
