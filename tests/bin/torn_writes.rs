@@ -15,7 +15,7 @@ const DISKS: u32 = 1_000;
 /// Requests in each life of a recorded daemon.
 const MOMENTS: u64 = 400;
 /// Commits in each life of a recorded store.
-const COMMITS: u32 = 1_200;
+const COMMITS: u32 = 600;
 
 #[tokio::main]
 async fn main() -> ExitCode {

@@ -11,7 +11,7 @@ use fastrand::Rng;
 
 use super::disk::Disk;
 use super::draw::Image;
-use super::trace::{Deed, Scope, Step, Trace};
+use super::trace::{Deed, Scope, Trace};
 
 /// A run of several processes, one after the other, on one directory that was empty before.
 #[derive(Clone, Debug)]
@@ -46,7 +46,8 @@ impl<F, W> Recording<F, W> {
         }
         let mut recording = Self { trace, told, turns: Vec::new(), world };
         let steps = |length| recording.trace.steps_before(length);
-        recording.turns = turns.iter().map(|turn| steps(turn.start)..steps(turn.end)).collect();
+        let turns = turns.iter().map(|turn| steps(turn.start)..steps(turn.end));
+        recording.turns = turns.filter(|turn| !turn.is_empty()).collect();
         Ok(recording)
     }
 
@@ -67,7 +68,8 @@ impl<F, W> Recording<F, W> {
     }
 
     /// Moments at which the power fails, in order: most of them where a sync is about to return or has just done so, where
-    /// somebody has just been answered, and in starts and stops. Each is a number of steps that were begun.
+    /// somebody has just been answered, where sled begins a segment, and in starts and stops. Each is a number of steps that
+    /// were begun.
     pub(super) fn moments(
         &self,
         trace: &Trace,
@@ -75,18 +77,8 @@ impl<F, W> Recording<F, W> {
         number: usize,
         dice: &mut Rng,
     ) -> Vec<usize> {
-        let syncs = |wanted: bool| {
-            let is_wanted = |step: &Step| match &step.deed {
-                Deed::Synced { path, .. } => is_database(path) == wanted,
-                Deed::Rename { .. } | Deed::Create { .. } | Deed::Remove { .. } => !wanted,
-                Deed::Write { .. } | Deed::SetLength { .. } | Deed::MakeDirectory { .. } => false,
-            };
-            let found = trace.steps.iter().enumerate().filter(move |(_, step)| is_wanted(step));
-            found.map(|(step, _)| step).collect::<Vec<_>>()
-        };
-        let (of_database, of_others) = (syncs(true), syncs(false));
-        let in_turns: Vec<_> = self.turns.iter().filter(|turn| !turn.is_empty()).collect();
         let steps = trace.steps.len();
+        let places = Places::of(trace);
         let answered = |dice: &mut Rng| {
             let (length, _) = &self.told[dice.usize(..self.told.len())];
             trace.steps_before(*length)
@@ -94,19 +86,53 @@ impl<F, W> Recording<F, W> {
         let one = |dice: &mut Rng| match dice.u8(0..100) {
             // Without our sync there is nothing to lose but what somebody was told.
             _ if ours == Ours::IsLeftOut => answered(dice),
-            0..30 => pick(&of_database, dice).unwrap_or(steps),
-            30..38 => pick(&of_database, dice).map_or(steps, |step| step + 1),
-            38..50 => answered(dice),
-            50..66 => pick(&of_others, dice).unwrap_or(steps - 1) + dice.usize(0..=1),
-            66..90 if !in_turns.is_empty() => {
-                let turn = in_turns[dice.usize(..in_turns.len())];
-                dice.usize(turn.start..turn.end) + 1
+            0..25 => pick(&places.syncs, dice).unwrap_or(steps),
+            25..32 => pick(&places.syncs, dice).map_or(steps, |step| step + 1),
+            32..44 => answered(dice),
+            44..58 => pick(&places.seams, dice).unwrap_or(steps) + dice.usize(1..=8),
+            58..70 => pick(&places.others, dice).unwrap_or(steps) + dice.usize(0..=1),
+            70..92 => {
+                pick(&self.turns, dice).map_or(steps, |turn| dice.usize(turn.start..=turn.end))
             }
             _ => dice.usize(1..=steps),
         };
-        let mut moments: Vec<_> = (0..number).map(|_| one(dice)).collect();
+        let mut moments: Vec<_> = (0..number).map(|_| one(dice).min(steps)).collect();
         moments.sort_unstable();
         moments
+    }
+}
+
+/// Steps that are worth a look.
+struct Places {
+    /// A sync of the database returned.
+    syncs: Vec<usize>,
+    /// A segment of the database was begun, or it was cut off.
+    seams: Vec<usize>,
+    /// Another sync returned, or a name changed.
+    others: Vec<usize>,
+}
+
+impl Places {
+    fn of(trace: &Trace) -> Self {
+        let mut places = Self { syncs: Vec::new(), seams: Vec::new(), others: Vec::new() };
+        for (number, step) in trace.steps.iter().enumerate() {
+            let of_its_kind = match &step.deed {
+                Deed::Synced { path, .. } if is_database(path) => &mut places.syncs,
+                Deed::Write { path, at, .. } if is_database(path) && at % SEGMENT_BYTES == 0 => {
+                    &mut places.seams
+                }
+                Deed::SetLength { path, .. } if is_database(path) => &mut places.seams,
+                Deed::Write { .. } => continue,
+                Deed::Synced { .. }
+                | Deed::SetLength { .. }
+                | Deed::Create { .. }
+                | Deed::MakeDirectory { .. }
+                | Deed::Rename { .. }
+                | Deed::Remove { .. } => &mut places.others,
+            };
+            of_its_kind.push(number);
+        }
+        places
     }
 }
 
@@ -167,6 +193,9 @@ pub(super) fn is_database(path: &str) -> bool {
     path == "db" || path.ends_with("/db")
 }
 
-fn pick(steps: &[usize], dice: &mut Rng) -> Option<usize> {
-    dice.choice(steps).copied()
+fn pick<T: Clone>(places: &[T], dice: &mut Rng) -> Option<T> {
+    dice.choice(places).cloned()
 }
+
+/// Size of sled's segments here, in bytes.
+pub(super) const SEGMENT_BYTES: usize = 2 << 20;

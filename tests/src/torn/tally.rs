@@ -4,15 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::Judged;
-use super::recording::{Ours, is_database};
+use super::recording::{Ours, SEGMENT_BYTES, is_database};
 use super::trace::{Deed, Trace};
 use crate::power_cut::check::Findings;
 use crate::power_cut::row;
 
 /// Failures that a report shows.
 const SHOWN_MAX: usize = 8;
-/// Size of sled's segments here, in bytes.
-const SEGMENT_BYTES: usize = 2 << 20;
 
 /// What became of the disks of one arm.
 #[derive(Clone, Debug)]
@@ -84,7 +82,7 @@ impl Tally {
                 self.lost += lost.len();
                 self.stuck += stuck.len();
                 for repair in repairs {
-                    *self.repairs.entry(repair).or_default() += 1;
+                    *self.repairs.entry(without_names(&repair)).or_default() += 1;
                 }
                 lost.into_iter().chain(stuck).collect()
             }
@@ -163,4 +161,10 @@ impl fmt::Display for Tally {
         let [a, b, c, d, e, g] = numbers.each_ref().map(String::as_str);
         f.write_str(&row([&arm, a, b, c, d, e, g]))
     }
+}
+
+/// A repair's words, with the same name for every snapshot.
+fn without_names(repair: &str) -> String {
+    let word = |word| if str::starts_with(word, "snap.") { "snap.*," } else { word };
+    repair.split(' ').map(word).collect::<Vec<_>>().join(" ")
 }
