@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use super::draw::Image;
 use super::recording::{Recording, cut_again, length, settle};
-use super::{Cut, Judged, Subject, empty_place};
+use super::{Cut, Judged, Subject, empty_place, has_witness};
 use crate::daemon::{Daemon, Stillborn};
 use crate::power_cut::check;
 use crate::power_cut::load::{self, Acknowledged, Book};
@@ -92,6 +92,7 @@ impl Subject for DaemonAtWork {
             drop(image);
             let daemon = site.start(&program, &Faults::none()).await?;
             let said = daemon.messages();
+            has_witness(&said, told.len())?;
             let looked = timeout(STEP_MAX, check::look(&site.socket(), &told, &said)).await;
             let findings = looked.map_err(|_| "the daemon does not answer")??;
             daemon.kill().await;

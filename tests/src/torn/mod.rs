@@ -48,7 +48,9 @@ const AGAIN: u32 = 4;
 /// One disk of the control arm for so many of the other.
 const CONTROL_SHARE: u32 = 5;
 /// Fewest disks of a control arm.
-const CONTROL_MIN: u32 = 10;
+const CONTROL_MIN: u32 = 16;
+/// What is said at an opening when the second memory of a store is gone, which is to notice that the first one forgot.
+const NO_WITNESS: &str = "the witness was missing or unreadable";
 /// Where disks on which something failed are kept, if it is set.
 const KEEP: &str = "ROLLOUT_TORN_KEEP";
 
@@ -113,6 +115,14 @@ struct Judged {
     findings: Findings,
     /// What was put right at the opening.
     repairs: Vec<String>,
+}
+
+/// Refuses a store that lost its witness, once there was something to bear witness to.
+fn has_witness(said: &str, told: usize) -> Result<(), String> {
+    match told > 0 && said.contains(NO_WITNESS) {
+        true => Err(format!("{NO_WITNESS} although something had been acknowledged")),
+        false => Ok(()),
+    }
 }
 
 /// What is recorded.

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use super::draw::Image;
 use super::recording::{Recording, cut_again, length, settle};
-use super::{Cut, Judged, Subject, empty_place};
+use super::{Cut, Judged, Subject, empty_place, has_witness};
 use crate::power_cut::check::Findings;
 use crate::shim::Faults;
 
@@ -82,6 +82,7 @@ impl Subject for StoreAlone {
             let lines: String =
                 ends.iter().map(|(rollout, seq)| format!("{rollout} {seq}\n")).collect();
             let output = run(command, lines).await?;
+            has_witness(&String::from_utf8_lossy(&output.stdout), told.len())?;
             let lines = |word: &str| -> Vec<String> {
                 let said = String::from_utf8_lossy(&output.stdout);
                 said.lines().filter_map(|line| line.strip_prefix(word)).map(String::from).collect()
