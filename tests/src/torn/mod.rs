@@ -48,7 +48,7 @@ const AGAIN: u32 = 4;
 /// One disk of the control arm for so many of the other.
 const CONTROL_SHARE: u32 = 5;
 /// Fewest disks of a control arm.
-const CONTROL_MIN: u32 = 16;
+const CONTROL_MIN: u32 = 30;
 /// What is said at an opening when the second memory of a store is gone, which is to notice that the first one forgot.
 const NO_WITNESS: &str = "the witness was missing or unreadable";
 /// Where disks on which something failed are kept, if it is set.

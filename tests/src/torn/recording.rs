@@ -84,8 +84,11 @@ impl<F, W> Recording<F, W> {
             trace.steps_before(*length)
         };
         let one = |dice: &mut Rng| match dice.u8(0..100) {
-            // Without our sync there is nothing to lose but what somebody was told.
-            _ if ours == Ours::IsLeftOut => answered(dice),
+            // Right after an answer, unless sled has made everything durable meanwhile: then nothing can be lost.
+            _ if ours == Ours::IsLeftOut => {
+                let mut tries = (0..TRIES).map(|_| answered(dice));
+                tries.find(|moment| is_open(trace, *moment)).unwrap_or(steps)
+            }
             0..25 => pick(&places.syncs, dice).unwrap_or(steps),
             25..32 => pick(&places.syncs, dice).map_or(steps, |step| step + 1),
             32..44 => answered(dice),
@@ -192,6 +195,26 @@ pub(super) fn length(recording: &Path) -> Result<u64, String> {
 pub(super) fn is_database(path: &str) -> bool {
     path == "db" || path.ends_with("/db")
 }
+
+/// Whether the database was written to after its last sync.
+fn is_open(trace: &Trace, moment: usize) -> bool {
+    let before = trace.steps[..moment].iter().rev();
+    let mut of_database = before.filter_map(|step| match &step.deed {
+        Deed::Write { path, .. } if is_database(path) => Some(true),
+        Deed::Synced { path, .. } if is_database(path) => Some(false),
+        Deed::Write { .. }
+        | Deed::Synced { .. }
+        | Deed::SetLength { .. }
+        | Deed::Create { .. }
+        | Deed::MakeDirectory { .. }
+        | Deed::Rename { .. }
+        | Deed::Remove { .. } => None,
+    });
+    of_database.next() == Some(true)
+}
+
+/// How often an answer is looked for behind which something can be lost.
+const TRIES: usize = 100;
 
 fn pick<T: Clone>(places: &[T], dice: &mut Rng) -> Option<T> {
     dice.choice(places).cloned()
