@@ -34,6 +34,11 @@ power-cut N="30":
     cargo build -p rollout-e2e --bins
     target/debug/rollout-power-cut {{N}}
 
+# Judge N disks that power cuts may leave of a recorded daemon, N of its store alone, and some without our sync (needs cc).
+torn-writes N="1000" *SUBJECT:
+    cargo build --profile proof -p rollout-e2e --bins
+    "${CARGO_TARGET_DIR:-target}/proof/rollout-torn-writes" {{N}} {{SUBJECT}}
+
 # Fuzz every target, or one, for so many seconds each: `just fuzz 60 decide`.
 fuzz SECONDS="600" *TARGETS="records plans decide bodies":
     for target in {{TARGETS}}; do mkdir -p fuzz/target/corpus/$target && cargo fuzz run --sanitizer none --fuzz-dir fuzz $target fuzz/target/corpus/$target fuzz/corpus/$target -- -max_total_time={{SECONDS}} -rss_limit_mb=4096 || exit 1; done

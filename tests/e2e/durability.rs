@@ -9,6 +9,7 @@ mod kill_matrix;
 mod no_room;
 mod power_cut;
 mod systemd;
+mod torn_writes;
 
 use rollout_e2e::Programs;
 

@@ -9,11 +9,18 @@
  *   error=OP:ERRNO[:FROM[:COUNT]]     calls FROM .. FROM+COUNT fail (default: all from the first one on, for ever)
  *   control=FILE                      while FILE exists, every line of it is an `error` rule
  *   count=FILE                        keeps four native u64 there: calls of sync, send, recv and write so far
+ *   record=FILE                       appends to FILE everything that changes the disk below ROLLOUT_FAULTS_DIR, and every
+ *                                     sync there; one order for all threads. What it cannot record, it refuses
  * OP of abort and count: `sync` = fsync or fdatasync of a file called `db`; `write` = write to such a file;
  *   `send`, `recv` = more than 0 bytes on a TCP socket. A recv counts when it has returned bytes, so it has no `before`.
  * OP of error, below the directory ROLLOUT_FAULTS_DIR: `sync` = fsync and fdatasync; `write` = writes, growing a file,
  *   creating a file, renaming; with EROFS every opening for writing, too. Removing and shrinking never fail.
  * ERRNO: ENOSPC, EIO, EROFS.
+ *
+ * A record is five native i64 (kind, a, b, bytes of the path, bytes of data), the path below the directory, and the data;
+ * the kinds are in `enum kind`, and tests/src/torn/trace.rs reads them. A change is recorded before it is made, and both
+ * under one lock, so the order of records is the order of changes. A sync is recorded when it has returned, with the length
+ * that the recording had when it was called: what stands before that was made durable.
  *
  * Every call goes straight to the kernel, so nothing here depends on the order in which libraries are set up. Calls that
  * the daemon does not make today (sendto, readv ...) are covered too: its libraries may change their minds.
@@ -22,6 +29,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -45,6 +53,8 @@ static struct error_rule errors[RULES_MAX];
 static struct abort_rule aborts[RULES_MAX];
 static int errors_len, aborts_len, skips_sync, skips_ranges;
 static char control[PATH_MAX], below[PATH_MAX];
+/* Where is recorded; -1 = nothing is. */
+static int trace = -1;
 static atomic_ulong own_counts[OPS];
 static atomic_ulong *counts;
 /* Which calls must be looked at; everything else costs one comparison. */
@@ -115,12 +125,19 @@ static void map_counts(const char *path)
 	syscall(SYS_close, fd);
 }
 
+static void open_trace(const char *path)
+{
+	trace = syscall(SYS_openat, AT_FDCWD, path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	if (trace < 0) refuse(path);
+}
+
 static void read_rule(const char *rule)
 {
 	if (!strcmp(rule, "skip=sync")) skips_sync = skips_ranges = 1;
 	else if (!strcmp(rule, "skip=fsync")) skips_sync = 1;
 	else if (!strncmp(rule, "control=", 8) && rule[8] == '/') strncpy(control, rule + 8, sizeof control - 1);
 	else if (!strncmp(rule, "count=", 6) && rule[6] == '/') map_counts(rule + 6);
+	else if (!strncmp(rule, "record=", 7) && rule[7] == '/') open_trace(rule + 7);
 	else if (errors_len < RULES_MAX && !strncmp(rule, "error=", 6) && read_error(rule + 6, &errors[errors_len])) errors_len++;
 	else if (aborts_len < RULES_MAX && !strncmp(rule, "abort=", 6) && read_abort(rule + 6, &aborts[aborts_len])) aborts_len++;
 	else refuse(rule);
@@ -137,7 +154,7 @@ __attribute__((constructor)) static void set_up(void)
 	while ((rule = strsep(&rest, ";")))
 		if (*rule) read_rule(rule);
 	watches_dir = errors_len || *control;
-	if (watches_dir && (!dir || !realpath(dir, below))) refuse("an error without a ROLLOUT_FAULTS_DIR");
+	if ((watches_dir || trace >= 0) && (!dir || !realpath(dir, below))) refuse("a rule without a ROLLOUT_FAULTS_DIR");
 	watches_db = watches_sockets = aborts_len || counts != own_counts;
 	/* Hundreds of aborts must not fill the disk with core files. */
 	struct rlimit none = {0, 0};
@@ -185,14 +202,159 @@ static int is_tcp(int fd)
 }
 
 /* The path of a name as the daemon gives it; the file itself need not exist. */
-static int name_is_below(int dir, const char *name)
+static int path_of_name(int dir, const char *name, char path[PATH_MAX])
 {
-	char joined[2 * PATH_MAX], base[PATH_MAX] = "", parent[PATH_MAX];
+	char joined[2 * PATH_MAX], base[PATH_MAX] = "";
 	if (name[0] != '/' && !(dir == AT_FDCWD ? getcwd(base, sizeof base) != NULL : path_of(dir, base))) return 0;
-	snprintf(joined, sizeof joined, "%s/%s", base, name);
+	int length = snprintf(joined, sizeof joined, "%s/%s", base, name);
+	while (length > 1 && joined[length - 1] == '/') joined[--length] = 0;
 	char *last = strrchr(joined, '/');
 	*last = 0;
-	return realpath(*joined ? joined : "/", parent) && is_below(parent);
+	if (!realpath(*joined ? joined : "/", path)) return 0;
+	size_t parent = strlen(path);
+	return snprintf(path + parent, PATH_MAX - parent, "/%s", last + 1) < (int)(PATH_MAX - parent);
+}
+
+static int name_is_below(int dir, const char *name)
+{
+	char path[PATH_MAX];
+	return path_of_name(dir, name, path) && is_below(path);
+}
+
+/* ---- Recording ------------------------------------------------------------------------------------------------------ */
+
+/* VOID: the change before did not happen after all. The data of a RENAME is the other path. The path of what was synced may
+ * be that of a directory, and is the one that it has when the sync returns. */
+enum kind { VOID, WRITE_AT, SET_LEN, CREATE, MAKE_DIR, RENAME, REMOVE, REMOVE_DIR, SYNCED };
+
+#define PARTS_MAX 64
+static pthread_mutex_t order = PTHREAD_MUTEX_INITIALIZER;
+
+/* Call it with `order` held. */
+static void record(enum kind kind, long a, long b, const char *path, const struct iovec *parts, int count)
+{
+	const char *shown = path + strlen(below);
+	if (*shown == '/') shown++;
+	long head[5] = {kind, a, b, strlen(shown), 0};
+	struct iovec all[2 + PARTS_MAX] = {{head, sizeof head}, {(void *)shown, strlen(shown)}};
+	if (count > PARTS_MAX) refuse("a write of so many parts cannot be recorded");
+	for (int i = 0; i < count; i++) all[2 + i] = parts[i], head[4] += parts[i].iov_len;
+	long whole = sizeof head + head[3] + head[4];
+	if (syscall(SYS_writev, trace, all, 2 + count) != whole) refuse("the recording cannot be written");
+}
+
+/* What would change the disk in a way that no record is for. */
+static void refuse_below(int fd, const char *what)
+{
+	if (trace >= 0 && fd_is_below(fd)) refuse(what);
+}
+
+static void refuse_name_below(int dir, const char *name, const char *what)
+{
+	if (trace >= 0 && name_is_below(dir, name)) refuse(what);
+}
+
+/* A change of names; `call` makes it. */
+#define RECORDED(kind, a, path, parts, count, call) ({ \
+	pthread_mutex_lock(&order); \
+	record(kind, a, 0, path, parts, count); \
+	long made = call; \
+	int why = errno; \
+	if (made < 0) record(VOID, 0, 0, below, NULL, 0); \
+	pthread_mutex_unlock(&order); \
+	errno = why; \
+	made; })
+
+/* Where a write goes: at `at`, at the file's own place (-1), or at its end. Call it with `order` held. */
+static long place_of(int fd, long at)
+{
+	struct stat now;
+	if (!(syscall(SYS_fcntl, fd, F_GETFL) & O_APPEND)) return at >= 0 ? at : syscall(SYS_lseek, fd, 0, SEEK_CUR);
+	if (fstat(fd, &now)) refuse("a file without a size");
+	return now.st_size;
+}
+
+static long recorded_write(int fd, long number, long a, long b, long c, long d)
+{
+	char path[PATH_MAX];
+	if (trace < 0 || !path_of(fd, path) || !is_below(path)) return syscall(number, fd, a, b, c, d);
+	struct iovec one = {(void *)a, b};
+	int is_plain = number == SYS_write || number == SYS_pwrite64;
+	const struct iovec *parts = is_plain ? &one : (const struct iovec *)a;
+	int count = is_plain ? 1 : b;
+	long bytes = 0;
+	for (int i = 0; i < count; i++) bytes += parts[i].iov_len;
+	pthread_mutex_lock(&order);
+	/* The name may have changed while others held the lock. */
+	if (!path_of(fd, path)) refuse("a file without a path");
+	record(WRITE_AT, place_of(fd, number == SYS_pwrite64 || number == SYS_pwritev ? c : -1), 0, path, parts, count);
+	long written = syscall(number, fd, a, b, c, d);
+	int why = errno;
+	if (written < 0) record(VOID, 0, 0, below, NULL, 0);
+	else if (written != bytes) refuse("a write that was cut short cannot be recorded");
+	pthread_mutex_unlock(&order);
+	errno = why;
+	return written;
+}
+
+static long recorded_sync(int fd, long number)
+{
+	char path[PATH_MAX];
+	if (trace < 0 || !path_of(fd, path) || !is_below(path)) return syscall(number, fd);
+	pthread_mutex_lock(&order);
+	long from = syscall(SYS_lseek, trace, 0, SEEK_END);
+	pthread_mutex_unlock(&order);
+	long result = syscall(number, fd);
+	int why = errno;
+	pthread_mutex_lock(&order);
+	if (!result && path_of(fd, path)) record(SYNCED, from, number == SYS_fdatasync, path, NULL, 0);
+	pthread_mutex_unlock(&order);
+	errno = why;
+	return result;
+}
+
+static int recorded_open(int dir, const char *name, int flags, mode_t mode)
+{
+	char path[PATH_MAX];
+	struct stat now;
+	if (trace < 0 || !(flags & (O_CREAT | O_TRUNC | O_SYNC | O_DSYNC)) || !path_of_name(dir, name, path) || !is_below(path))
+		return syscall(SYS_openat, dir, name, flags, mode);
+	if ((flags & (O_SYNC | O_DSYNC)) || (flags & O_TMPFILE) == O_TMPFILE) refuse("an opening like this cannot be recorded");
+	pthread_mutex_lock(&order);
+	int is_there = !fstatat(AT_FDCWD, path, &now, 0), is_recorded = 1;
+	if (!is_there && (flags & O_CREAT)) record(CREATE, 0, 0, path, NULL, 0);
+	else if (is_there && (flags & O_TRUNC) && now.st_size) record(SET_LEN, 0, 0, path, NULL, 0);
+	else is_recorded = 0;
+	int fd = syscall(SYS_openat, dir, name, flags, mode), why = errno;
+	if (fd < 0 && is_recorded) record(VOID, 0, 0, below, NULL, 0);
+	pthread_mutex_unlock(&order);
+	errno = why;
+	return fd;
+}
+
+static int recorded_rename(int from_dir, const char *from, int to_dir, const char *to, unsigned flags)
+{
+	char old[PATH_MAX], new[PATH_MAX];
+	int leaves = path_of_name(from_dir, from, old) && is_below(old), comes = path_of_name(to_dir, to, new) && is_below(new);
+	if (trace < 0 || (!leaves && !comes)) return syscall(SYS_renameat2, from_dir, from, to_dir, to, flags);
+	if (leaves != comes || flags) refuse("a rename like this cannot be recorded");
+	char *shown = new + strlen(below) + 1;
+	struct iovec other = {shown, strlen(shown)};
+	return RECORDED(RENAME, 0, old, &other, 1, syscall(SYS_renameat2, from_dir, from, to_dir, to, flags));
+}
+
+static int recorded_name(enum kind kind, int dir, const char *name, long number, long a)
+{
+	char path[PATH_MAX];
+	if (trace < 0 || !path_of_name(dir, name, path) || !is_below(path)) return syscall(number, dir, name, a);
+	return RECORDED(kind, 0, path, NULL, 0, syscall(number, dir, name, a));
+}
+
+static int recorded_length(int fd, off_t length)
+{
+	char path[PATH_MAX];
+	if (trace < 0 || !path_of(fd, path) || !is_below(path)) return syscall(SYS_ftruncate, fd, length);
+	return RECORDED(SET_LEN, length, path, NULL, 0, syscall(SYS_ftruncate, fd, length));
 }
 
 /* ---- Faults --------------------------------------------------------------------------------------------------------- */
@@ -266,7 +428,7 @@ static long writing(int fd, int has_bytes, long number, long a, long b, long c, 
 	if (op != SEND && watches_dir && fd_is_below(fd) && (error = error_of(WRITE, 0))) return errno = error, -1;
 	errno = kept;
 	unsigned long call = op == OPS ? 0 : begin(op);
-	long result = syscall(number, fd, a, b, c, d);
+	long result = recorded_write(fd, number, a, b, c, d);
 	return op == OPS ? result : end(op, call, result);
 }
 
@@ -284,7 +446,7 @@ static long syncing(int fd, long number)
 	if (watches_dir && fd_is_below(fd) && (error = error_of(SYNC, 0))) return errno = error, -1;
 	errno = kept;
 	unsigned long call = is_counted ? begin(SYNC) : 0;
-	long result = skips_sync ? 0 : syscall(number, fd);
+	long result = skips_sync ? 0 : recorded_sync(fd, number);
 	return is_counted ? end(SYNC, call, result) : result;
 }
 
@@ -298,14 +460,14 @@ static int opening(int dir, const char *name, int flags, mode_t mode)
 		if ((error = error_of(WRITE, creates ? 0 : EROFS))) return errno = error, -1;
 	}
 	errno = kept;
-	return syscall(SYS_openat, dir, name, flags, mode);
+	return recorded_open(dir, name, flags, mode);
 }
 
 static int renaming(int from_dir, const char *from, int to_dir, const char *to, unsigned flags)
 {
 	int error;
 	if (watches_dir && name_is_below(to_dir, to) && (error = error_of(WRITE, 0))) return errno = error, -1;
-	return syscall(SYS_renameat2, from_dir, from, to_dir, to, flags);
+	return recorded_rename(from_dir, from, to_dir, to, flags);
 }
 
 static int growing(int fd, off_t length, long number, long a, long b, long c)
@@ -314,6 +476,8 @@ static int growing(int fd, off_t length, long number, long a, long b, long c)
 	int error;
 	if (watches_dir && fd_is_below(fd) && !fstat(fd, &now) && length > now.st_size && (error = error_of(WRITE, 0)))
 		return errno = error, -1;
+	if (number == SYS_ftruncate) return recorded_length(fd, length);
+	refuse_below(fd, "fallocate cannot be recorded");
 	return syscall(number, fd, a, b, c);
 }
 
@@ -369,8 +533,8 @@ ssize_t recvfrom(int fd, void *to, size_t n, int flags, struct sockaddr *from, s
 
 int fsync(int fd) { return syncing(fd, SYS_fsync); }
 int fdatasync(int fd) { return syncing(fd, SYS_fdatasync); }
-int syncfs(int fd) { return skips_sync ? 0 : syscall(SYS_syncfs, fd); }
-void sync(void) { if (!skips_sync) syscall(SYS_sync); }
+int syncfs(int fd) { refuse_below(fd, "syncfs cannot be recorded"); return skips_sync ? 0 : syscall(SYS_syncfs, fd); }
+void sync(void) { if (trace >= 0) refuse("sync cannot be recorded"); if (!skips_sync) syscall(SYS_sync); }
 int msync(void *at, size_t n, int flags) { return skips_sync ? 0 : syscall(SYS_msync, at, n, flags); }
 int sync_file_range(int fd, off64_t at, off64_t n, unsigned flags) { return skips_ranges ? 0 : syscall(SYS_sync_file_range, fd, at, n, flags); }
 
@@ -384,3 +548,51 @@ int posix_fallocate(int fd, off_t at, off_t n) { return posix_fallocate64(fd, at
 int rename(const char *from, const char *to) { return renaming(AT_FDCWD, from, AT_FDCWD, to, 0); }
 int renameat(int from_dir, const char *from, int to_dir, const char *to) { return renaming(from_dir, from, to_dir, to, 0); }
 int renameat2(int from_dir, const char *from, int to_dir, const char *to, unsigned flags) { return renaming(from_dir, from, to_dir, to, flags); }
+
+int mkdirat(int dir, const char *name, mode_t mode) { return recorded_name(MAKE_DIR, dir, name, SYS_mkdirat, mode); }
+int mkdir(const char *name, mode_t mode) { return mkdirat(AT_FDCWD, name, mode); }
+int unlinkat(int dir, const char *name, int flags) { return recorded_name(flags & AT_REMOVEDIR ? REMOVE_DIR : REMOVE, dir, name, SYS_unlinkat, flags); }
+int unlink(const char *name) { return unlinkat(AT_FDCWD, name, 0); }
+int rmdir(const char *name) { return unlinkat(AT_FDCWD, name, AT_REMOVEDIR); }
+
+/* What only has to be noticed. */
+int linkat(int from_dir, const char *from, int dir, const char *name, int flags)
+{
+	refuse_name_below(dir, name, "a link cannot be recorded");
+	return syscall(SYS_linkat, from_dir, from, dir, name, flags);
+}
+int link(const char *from, const char *name) { return linkat(AT_FDCWD, from, AT_FDCWD, name, 0); }
+int symlinkat(const char *to, int dir, const char *name)
+{
+	refuse_name_below(dir, name, "a link cannot be recorded");
+	return syscall(SYS_symlinkat, to, dir, name);
+}
+int symlink(const char *to, const char *name) { return symlinkat(to, AT_FDCWD, name); }
+int truncate64(const char *name, off64_t length)
+{
+	refuse_name_below(AT_FDCWD, name, "truncate cannot be recorded");
+	return syscall(SYS_truncate, name, length);
+}
+int truncate(const char *name, off_t length) { return truncate64(name, length); }
+void *mmap64(void *at, size_t n, int protection, int flags, int fd, off64_t from)
+{
+	if (fd >= 0 && (flags & MAP_SHARED) && (protection & PROT_WRITE)) refuse_below(fd, "a mapping cannot be recorded");
+	return (void *)syscall(SYS_mmap, at, n, protection, flags, fd, from);
+}
+void *mmap(void *at, size_t n, int protection, int flags, int fd, off_t from) { return mmap64(at, n, protection, flags, fd, from); }
+ssize_t copy_file_range(int from, off64_t *from_at, int fd, off64_t *at, size_t n, unsigned flags)
+{
+	refuse_below(fd, "copy_file_range cannot be recorded");
+	return syscall(SYS_copy_file_range, from, from_at, fd, at, n, flags);
+}
+ssize_t sendfile64(int fd, int from, off64_t *at, size_t n)
+{
+	refuse_below(fd, "sendfile cannot be recorded");
+	return syscall(SYS_sendfile, fd, from, at, n);
+}
+ssize_t sendfile(int fd, int from, off_t *at, size_t n) { return sendfile64(fd, from, at, n); }
+ssize_t splice(int from, off64_t *from_at, int fd, off64_t *at, size_t n, unsigned flags)
+{
+	refuse_below(fd, "splice cannot be recorded");
+	return syscall(SYS_splice, from, from_at, fd, at, n, flags);
+}

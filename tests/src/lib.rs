@@ -18,6 +18,7 @@ mod run;
 mod shim;
 pub mod systemd;
 mod tool;
+pub mod torn;
 mod workshop;
 mod world;
 

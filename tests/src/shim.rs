@@ -110,6 +110,11 @@ impl Faults {
         self.rule(format!("count={}", file.display()))
     }
 
+    /// Everything that changes the disk below `dir` is appended to `file`, and every sync there.
+    pub fn record(self, dir: &Path, file: &Path) -> Self {
+        self.below(dir).rule(format!("record={}", file.display()))
+    }
+
     /// Turns faults of a running daemon on (some) or off (none), in one step.
     ///
     /// # Panics

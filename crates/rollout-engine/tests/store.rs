@@ -329,6 +329,43 @@ fn broken_snapshots_are_put_aside_and_nothing_is_lost() {
     assert_eq!(open(dir.path()).unwrap().1.repairs, [], "the next opening finds nothing to do");
 }
 
+/// sled overwrites the segments that its new snapshot does not need as soon as that is written, whether or not its name is
+/// on disk. After a power cut only a whole snapshot under another name is left of it.
+#[test]
+fn a_whole_snapshot_without_its_name_is_all_that_is_left_and_is_used() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, _) = open(dir.path()).unwrap();
+    let entry = "x".repeat(300);
+    let mut ends = [0; ROLLOUTS];
+    for number in 0..800 {
+        let rollouts = (0..6).map(|nth| (number * 7 + nth * 5) % ROLLOUTS);
+        let batch: Vec<_> = rollouts
+            .map(|at| {
+                ends[at] += 1;
+                append(at as u64 + 1, ends[at] - 1, &[&entry])
+            })
+            .collect();
+        store.commit(&batch).unwrap();
+    }
+    store.close().unwrap();
+    drop(store);
+    drop(open(dir.path()).unwrap());
+    wait_for_database(dir.path());
+    let database = fs::read(dir.path().join("db")).unwrap();
+    let is_gone = |segment: &[u8]| segment.iter().all(|byte| *byte == 0);
+    assert!(database.chunks(2 << 20).any(is_gone), "no segment was overwritten: too few commits");
+
+    let name = contents(dir.path()).into_keys().find(|name| name.starts_with("snap.")).unwrap();
+    let snapshot = dir.path().join(&name);
+    fs::rename(&snapshot, dir.path().join(format!("{name}.generating"))).unwrap();
+    let (store, report) = open(dir.path()).unwrap();
+    assert_eq!(report.repairs, [Repair::SnapshotNamed { name }]);
+    for (at, end) in ends.iter().enumerate() {
+        let entries = store.journal(id(at as u64 + 1), Seq::FIRST).unwrap();
+        assert_eq!(entries.len() as u64, *end);
+    }
+}
+
 #[test]
 fn a_later_format_is_refused_and_the_directory_untouched() {
     let dir = filled();
@@ -616,6 +653,8 @@ fn contents(dir: &Path) -> BTreeMap<String, Option<Vec<u8>>> {
         .collect()
 }
 
+/// Rollouts whose entries wear the database out.
+const ROLLOUTS: usize = 40;
 /// Places to flip a bit at, spread evenly over the file.
 const FLIPS: usize = 60;
 const CHILD_DIR: &str = "ROLLOUT_STORE_CHILD_DIR";

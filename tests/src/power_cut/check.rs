@@ -18,11 +18,11 @@ const NOTHING_WAKES: &str = "nothing will wake this rollout";
 
 /// What was found.
 #[derive(Debug, Default)]
-pub(super) struct Findings {
+pub(crate) struct Findings {
     /// What was acknowledged and is not there, or is another.
-    pub(super) lost: Vec<String>,
+    pub(crate) lost: Vec<String>,
     /// Live rollouts that nothing wakes.
-    pub(super) stuck: Vec<String>,
+    pub(crate) stuck: Vec<String>,
 }
 
 /// Looks at a daemon that has just started.
@@ -30,7 +30,7 @@ pub(super) struct Findings {
 /// # Errors
 ///
 /// When it does not answer.
-pub(super) async fn look(
+pub(crate) async fn look(
     socket: &Path,
     told: &[Acknowledged],
     said: &str,

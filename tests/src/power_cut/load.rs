@@ -4,7 +4,8 @@
 //! What is written down was sent by a daemon that ran; so whoever reads the book after the daemon was frozen and killed has
 //! nothing in it that the disk may lack.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rollout_api::client::{Client, ClientError, IdempotencyKey};
@@ -14,7 +15,7 @@ use tokio::task::JoinSet;
 
 /// Something that a person was told is so.
 #[derive(Clone, Debug)]
-pub(super) enum Acknowledged {
+pub(crate) enum Acknowledged {
     /// A rollout was started.
     Started {
         /// Its id.
@@ -29,26 +30,47 @@ pub(super) enum Acknowledged {
     },
 }
 
+/// Something acknowledged, and when that was heard.
+#[derive(Clone, Debug)]
+pub(crate) struct Told {
+    /// What.
+    pub(crate) what: Acknowledged,
+    /// How long the recording of the daemon's writes was then, in bytes; 0 without one.
+    pub(crate) recorded: u64,
+}
+
 /// Everything that was acknowledged, and how much was sent and heard.
 #[derive(Clone, Debug)]
-pub(super) struct Book {
-    acknowledged: Arc<Mutex<Vec<Acknowledged>>>,
+pub(crate) struct Book {
+    acknowledged: Arc<Mutex<Vec<Told>>>,
+    recording: Option<PathBuf>,
     /// Counts every request when it is sent and when it is answered.
     moments: watch::Sender<u64>,
 }
 
 impl Book {
-    pub(super) fn new() -> Self {
-        Self { acknowledged: Arc::default(), moments: watch::Sender::new(0) }
+    pub(crate) fn new() -> Self {
+        let (acknowledged, recording) = (Arc::default(), None);
+        Self { acknowledged, recording, moments: watch::Sender::new(0) }
+    }
+
+    /// A book about a daemon whose writes are recorded in this file.
+    pub(crate) fn beside(recording: &Path) -> Self {
+        Self { recording: Some(recording.to_owned()), ..Self::new() }
     }
 
     /// Everything so far, oldest first.
-    pub(super) fn read(&self) -> Vec<Acknowledged> {
+    pub(crate) fn read(&self) -> Vec<Acknowledged> {
+        self.read_told().into_iter().map(|told| told.what).collect()
+    }
+
+    /// The same with its moments.
+    pub(crate) fn read_told(&self) -> Vec<Told> {
         self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Waits until `more` requests were sent or answered.
-    pub(super) async fn after(&self, more: u64) {
+    pub(crate) async fn after(&self, more: u64) {
         let mut moments = self.moments.subscribe();
         let goal = *moments.borrow_and_update() + more;
         // The sender lives as long as this book.
@@ -56,7 +78,10 @@ impl Book {
     }
 
     fn write(&self, told: impl IntoIterator<Item = Acknowledged>) {
-        self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner).extend(told);
+        let mut acknowledged = self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner);
+        let length = |file: &PathBuf| fs::metadata(file).map_or(u64::MAX, |found| found.len());
+        let recorded = self.recording.as_ref().map_or(0, length);
+        acknowledged.extend(told.into_iter().map(|what| Told { what, recorded }));
     }
 
     fn tick(&self) {
@@ -65,8 +90,8 @@ impl Book {
 }
 
 /// Sends one operator to each deployment. They work until the daemon is gone.
-pub(super) fn begin(
-    socket: &std::path::Path,
+pub(crate) fn begin(
+    socket: &Path,
     deployments: &[String],
     book: &Book,
     random: &mut fastrand::Rng,

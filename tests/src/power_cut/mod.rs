@@ -5,10 +5,10 @@
 //! that came out of a cut. A second arm does the same without rolloutd's own fsync. If it survives, the cuts are too gentle
 //! and the first arm proves nothing.
 
-mod check;
+pub(crate) mod check;
 mod disk;
-mod load;
-mod site;
+pub(crate) mod load;
+pub(crate) mod site;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -220,7 +220,7 @@ impl fmt::Display for Tally {
     }
 }
 
-fn row(cells: [&str; 7]) -> String {
+pub(crate) fn row(cells: [&str; 7]) -> String {
     let [first, rest @ ..] = cells;
     rest.iter().fold(format!("{first:<27}"), |row, cell| format!("{row}  {cell:>12}"))
 }

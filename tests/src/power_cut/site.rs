@@ -13,9 +13,9 @@ use crate::shim::Faults;
 use crate::world::clocks;
 
 /// How much faster than real time: a check every sixth of a second per rollout.
-const SCALE: u32 = 3_600;
+pub(crate) const SCALE: u32 = 3_600;
 /// Deployments, and so rollouts that are live at once.
-const DEPLOYMENTS: usize = 4;
+pub(crate) const DEPLOYMENTS: usize = 4;
 
 /// A machine. Dropping it kills the daemon, unmounts the disk and removes everything.
 pub(super) struct Site {
@@ -114,7 +114,8 @@ impl Site {
     }
 }
 
-fn write_config(
+/// Writes the configuration of a daemon for these deployments, and their keys, below `dir`.
+pub(crate) fn write_config(
     dir: &Path,
     state: &Path,
     deployments: &[String],

@@ -24,6 +24,11 @@ pub enum Repair {
         /// Its file name.
         name: String,
     },
+    /// A snapshot that was written whole, and not yet under its name when the process died or the power failed, got its name.
+    SnapshotNamed {
+        /// Its name.
+        name: String,
+    },
     /// The database could not be opened with its snapshot, so that was moved aside and rebuilt from the log.
     SnapshotQuarantined {
         /// Where it is now.
@@ -49,6 +54,9 @@ impl fmt::Display for Repair {
         match self {
             Self::HalfSnapshotRemoved { name } => {
                 write!(f, "a half-written snapshot, {name}, was removed; it is rebuilt from the log")
+            }
+            Self::SnapshotNamed { name } => {
+                write!(f, "a whole snapshot got its name, {name}, which it did not have yet")
             }
             Self::SnapshotQuarantined { to } => {
                 write!(f, "a damaged snapshot was moved to {}; it is rebuilt from the log", to.display())
@@ -151,13 +159,25 @@ impl Directory {
         }
     }
 
-    /// Removes snapshots that were being written when the process died; with one of them, sled never opens again.
-    pub(super) fn remove_half_snapshots(&self) -> Result<Vec<Repair>, StoreError> {
+    /// Sees to snapshots that were being written when the process died. One that is half is removed: with it, sled never
+    /// opens again. One that is whole gets its name, durably: sled itself does not wait until the name is on disk before it
+    /// overwrites segments that only the snapshot says are not needed, so without this snapshot everything would be lost.
+    pub(super) fn settle_snapshots(&self) -> Result<Vec<Repair>, StoreError> {
+        let settling = StoreError::io("settle an unfinished snapshot");
         let mut repairs = Vec::new();
-        for name in self.snapshots()?.into_iter().filter(|name| name.ends_with(".generating")) {
-            fs::remove_file(self.path.join(&name))
-                .map_err(StoreError::io("remove a half-written snapshot"))?;
-            repairs.push(Repair::HalfSnapshotRemoved { name });
+        for unfinished in self.snapshots()? {
+            let Some(name) = unfinished.strip_suffix(UNFINISHED) else { continue };
+            let from = self.path.join(&unfinished);
+            if is_whole_snapshot(&from).map_err(&settling)? {
+                fs::rename(&from, self.path.join(name)).map_err(&settling)?;
+                repairs.push(Repair::SnapshotNamed { name: name.to_owned() });
+            } else {
+                fs::remove_file(&from).map_err(&settling)?;
+                repairs.push(Repair::HalfSnapshotRemoved { name: unfinished });
+            }
+        }
+        if !repairs.is_empty() {
+            self.sync()?;
         }
         Ok(repairs)
     }
@@ -228,6 +248,16 @@ impl Directory {
     }
 }
 
+/// Whether a snapshot of sled is there to its last byte: what it says, its length in 8 bytes, and a checksum in 4.
+fn is_whole_snapshot(path: &Path) -> io::Result<bool> {
+    let bytes = fs::read(path)?;
+    let Some((rest, crc)) = bytes.split_last_chunk::<4>() else { return Ok(false) };
+    let Some((snapshot, length)) = rest.split_last_chunk::<8>() else { return Ok(false) };
+    let is_whole = u64::from_le_bytes(*length) == snapshot.len() as u64
+        && u32::from_le_bytes(*crc) == crc32fast::hash(snapshot);
+    Ok(is_whole && !snapshot.is_empty())
+}
+
 fn create(path: &Path) -> Result<(), StoreError> {
     if path.is_dir() {
         return Ok(());
@@ -280,5 +310,7 @@ pub(super) const FORMAT: u32 = 1;
 const LET_GO_MAX: Duration = Duration::from_secs(2);
 const LET_GO_POLL: Duration = Duration::from_millis(1);
 
+/// What sled puts behind the name of a snapshot that it is writing.
+const UNFINISHED: &str = ".generating";
 const FORMAT_FILE: &str = "format";
 const FORMAT_WORDS: &str = "rolloutd store format ";

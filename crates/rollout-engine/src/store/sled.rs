@@ -101,7 +101,7 @@ impl SledStore {
         incarnation_min: u64,
     ) -> Result<(Self, OpenReport), StoreError> {
         let mut repairs: Vec<Repair> = replace::finish(&directory)?.into_iter().collect();
-        repairs.extend(directory.remove_half_snapshots()?);
+        repairs.extend(directory.settle_snapshots()?);
         let found = sound(&directory, options.damage, &mut repairs)?;
         if found.witness.is_none() && found.origin == Origin::Reopened {
             repairs.push(Repair::WitnessRestarted);
@@ -274,7 +274,7 @@ fn must_be_there(dir: &Path) -> Result<&Path, StoreError> {
 
 /// Checks everything in `directory`.
 fn survey(directory: &Directory) -> Result<Survey, StoreError> {
-    directory.remove_half_snapshots()?;
+    directory.settle_snapshots()?;
     let found = find(directory, Depth::Everything, &mut Vec::new())?;
     let survey = found.survey();
     found.let_go();
