@@ -431,6 +431,17 @@ fn a_call_counts_when_it_ended_however_long_it_ran() {
 }
 
 #[test]
+fn a_clock_that_is_set_forward_brings_no_calls_from_before_the_flip() {
+    let mut world = watched(counts_an_hour);
+    let flipped = counts_from(&mut world);
+    let by = hours(50);
+    world.now += by;
+    world.input(Input::ClockJumped { by }).unwrap();
+    world.pass(minutes(1));
+    assert_eq!(counts_from(&mut world), flipped + by);
+}
+
+#[test]
 fn calls_of_the_old_code_and_of_a_flag_that_was_off_do_not_count() {
     let mut world = watched(|parts| {
         counts_an_hour(parts);
