@@ -89,6 +89,11 @@ impl Book {
         self.calls.push(call);
     }
 
+    /// How many calls ended.
+    pub(crate) fn len(&self) -> u64 {
+        self.calls.len() as u64
+    }
+
     /// The server's log has now seen so many entries.
     pub(crate) fn note_log(&mut self, now: Timestamp, logged: u64) {
         if logged != self.logged {

@@ -26,6 +26,7 @@ mod net;
 mod observer;
 mod operator;
 mod plans;
+mod polls;
 mod run;
 mod script;
 mod sources;

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use convex_emulator::{delivery, streams};
+use convex_emulator::delivery;
 use jiff::{SignedDuration, Timestamp};
 use rollout_convex::TransportError;
 use rollout_convex::wire::{Method, Request, Response};
@@ -22,8 +22,6 @@ use crate::world::{Happening, World, request_rollout};
 const TIMEOUT: SignedDuration = SignedDuration::from_secs(20);
 /// For how long a deployment may sit on a request (wire contract, section 1.1).
 const LANDS_LATE_SECS: i64 = 290;
-/// How long a deployment holds a question about its stream while there is nothing to tell (wire contract, section 7.2).
-const HELD: SignedDuration = SignedDuration::from_secs(60);
 
 /// What is in the body of a write that turns a flag on.
 const ON: &[u8] = br#""value":"true""#;
@@ -56,25 +54,18 @@ pub(crate) enum Fate {
 /// One request on its way.
 #[derive(Debug)]
 pub(crate) struct InFlight {
-    deployment: String,
-    request: convex_emulator::wire::Request,
-    fate: Fate,
-    reply: Option<oneshot::Sender<Result<Response, TransportError>>>,
+    pub(crate) deployment: String,
+    pub(crate) request: convex_emulator::wire::Request,
+    pub(crate) fate: Fate,
+    pub(crate) reply: Option<oneshot::Sender<Result<Response, TransportError>>>,
     /// What is to be answered, once it landed.
-    response: Option<Response>,
+    pub(crate) response: Option<Response>,
     /// What it showed, once it landed.
     shown: Option<Shown>,
     /// What it wrote, once it landed, with the times.
     wrote: BTreeMap<String, Timestamp>,
     /// Until when the deployment waits for something to tell.
-    held_until: Option<Timestamp>,
-}
-
-impl InFlight {
-    /// True for a question about the stream of executions, which is open all the time.
-    pub(crate) fn is_poll(&self) -> bool {
-        self.request.path.contains("stream_udf_execution")
-    }
+    pub(crate) held_until: Option<Timestamp>,
 }
 
 /// What an answer truly says, taken from the deployment and not from the bytes.
@@ -199,76 +190,6 @@ impl World {
         changed
     }
 
-    /// A question about the stream reaches its deployment, or has waited there: it is answered once there is something to
-    /// tell, and after a minute in any case.
-    fn poll_lands(&mut self, number: u64, mut flight: InFlight) {
-        let now = self.now;
-        let Some(deployment) = self.deployments.get_mut(&flight.deployment) else { return };
-        if flight.response.is_some() {
-            // Answered already; it was to be asked again by then.
-            self.requests.insert(number, flight);
-            return;
-        }
-        let is_new = flight.held_until.is_none();
-        let until = *flight.held_until.get_or_insert(now + HELD);
-        if now < until && streams::waits(deployment, now, &flight.request) {
-            if is_new {
-                self.schedule(until, Happening::Lands(number));
-            }
-            self.requests.insert(number, flight);
-            return;
-        }
-        let answered = delivery::finish(deployment, now, &flight.request);
-        self.note(|| format!("the stream told {} bytes", answered.body.len()));
-        self.digest.add(&answered.body);
-        flight.response =
-            Some(Response { status: answered.status, body: answered.body, date: None });
-        match flight.fate {
-            Fate::AnsweredLate(late) => {
-                self.schedule(now + late, Happening::Arrives(number));
-                self.requests.insert(number, flight);
-            }
-            _ => self.answer(flight),
-        }
-    }
-
-    /// Questions about the stream that wait at a deployment are looked at again: something ran there.
-    pub(crate) fn wake_polls(&mut self, deployment: &str) {
-        let now = self.now;
-        let waits = |flight: &InFlight| {
-            flight.deployment == deployment
-                && flight.held_until.is_some()
-                && flight.response.is_none()
-        };
-        let waiting = self.requests.iter().filter(|(_, flight)| waits(flight));
-        let waiting: Vec<u64> = waiting.map(|(number, _)| *number).collect();
-        for number in waiting {
-            self.schedule(now, Happening::Lands(number));
-        }
-    }
-
-    /// A deployment's process ends: whatever asked about its stream is cut off.
-    pub(crate) fn cut_polls(&mut self, deployment: &str) {
-        let cut = self
-            .requests
-            .extract_if(.., |_, flight| flight.deployment == deployment && flight.is_poll());
-        for reply in cut.filter_map(|(_, flight)| flight.reply) {
-            // The process that asked may have died since.
-            drop(reply.send(Err(TransportError::Lost { cause: "connection reset".into() })));
-        }
-    }
-
-    /// Remembers until when a deployment's answers may be other than they should be.
-    fn note_fault(&mut self, deployment: &str, fate: &Fate) {
-        let lasts = match fate {
-            Fate::Answered => return,
-            Fate::AnsweredLate(late) | Fate::LandsLate(late) => *late,
-            _ => SignedDuration::ZERO,
-        };
-        let until = self.now + lasts;
-        self.observer.book(deployment).note_fault(until);
-    }
-
     /// An answer that took its time arrives.
     pub(crate) fn arrives(&mut self, number: u64) {
         if let Some(flight) = self.requests.remove(&number) {
@@ -300,7 +221,7 @@ impl World {
         }
     }
 
-    fn answer(&mut self, flight: InFlight) {
+    pub(crate) fn answer(&mut self, flight: InFlight) {
         let InFlight { request, fate, reply, response, shown, wrote, .. } = flight;
         let (Some(reply), Some(response)) = (reply, response) else { return };
         let answer = match fate {

@@ -495,6 +495,11 @@ impl Observer {
         self.books.entry(deployment.to_owned()).or_insert_with(Book::new)
     }
 
+    /// Calls that ended at all deployments.
+    pub(crate) fn calls(&self) -> u64 {
+        self.books.values().map(Book::len).sum()
+    }
+
     /// A deployment's log has seen so many entries.
     pub(crate) fn note_log(&mut self, deployment: &str, now: Timestamp, logged: u64) {
         self.book(deployment).note_log(now, logged);

@@ -31,6 +31,8 @@ pub struct Report {
     pub lives: u64,
     /// Things that happened one after the other; the checks ran after each.
     pub steps: u64,
+    /// Calls of the deployments' own functions, where plans read those.
+    pub calls: u64,
     /// Simulated time.
     pub simulated: SignedDuration,
 }
@@ -125,6 +127,7 @@ impl Sim {
             events: world.observer.events,
             lives: self.lives,
             steps: self.steps,
+            calls: world.observer.calls(),
             simulated: world.now.duration_since(beginning()),
         };
         (report, world.end())
