@@ -87,10 +87,9 @@ pub(crate) fn old_calls_roll_nothing_back(moment: &Moment<'_>) -> Check {
     };
     let judged = reading.judged.iter().find(|judged| judged.criterion == criterion.name);
     let Some(judged) = judged else { return Ok(()) };
-    let Some(told) = claim(moment, criterion, calls, judged)?.and_then(|claim| claim.tally())
-    else {
-        return Ok(());
-    };
+    let placed = |claim: &Claim<'_>| claim.is_placed(moment.around.clocks);
+    let Some(told) = claim(moment, criterion, calls, judged)?.filter(placed) else { return Ok(()) };
+    let Some(told) = told.tally() else { return Ok(()) };
     let ran_from = moment.view.flip_landed.unwrap_or(Timestamp::MIN);
     let (ended_from, refused) = (Timestamp::MIN, Refused::Nothing);
     let most = book.tally(&Counted { of: calls, ran_from, ended_from, refused }, moment.around.now);
@@ -139,6 +138,12 @@ fn claims_are_allowed(moment: &Moment<'_>, claim: &Claim<'_>) -> Check {
 }
 
 impl Claim<'_> {
+    /// False where it is said of a part whose times may be wrong: right after a start, with a clock that is wrong as well, it is
+    /// not known which clock is ahead by how much.
+    fn is_placed(&self, clocks: Clocks) -> bool {
+        clocks == Clocks::Right || self.basis.extent == Extent::Whole
+    }
+
     /// The calls that it says there were, if they are a whole number.
     fn tally(&self) -> Option<Tally> {
         let errors = match self.figure {
@@ -163,7 +168,8 @@ fn stream_counts_what_happened(moment: &Moment<'_>, book: &Book, claim: &Claim<'
         (_, None) => return fail(NAME, moment, "a share of calls that is none"),
     };
     // Whatever the clocks say: nothing is counted twice, and nothing from before the deployment had the new values.
-    let since = view.asked_flip.1.unwrap_or(Timestamp::MIN);
+    let since = view.asked_flip.1.filter(|_| claim.is_placed(around.clocks));
+    let since = since.unwrap_or(Timestamp::MIN);
     let most = book.tally(&counted(since, Timestamp::MIN), around.now);
     let well = told.calls.saturating_sub(told.errors);
     let fits = told.calls <= most.calls
