@@ -1,8 +1,9 @@
-//! Owns who follows the streams of executions between two readings: one task for each deployment whose readings ask about them.
+//! Owns who follows the streams of executions between two readings: one task for each deployment whose readings ask
+//! about them.
 //!
-//! Decides nothing about what a stream shows, and knows no engine: whatever looks like a breach is told to whoever made this.
-//! Invariants: a stream is followed by the adapter that is asked, also after a new credential brought a new adapter; all tasks
-//! end when this is dropped.
+//! Decides nothing about what a stream shows, and knows no engine: whatever looks like a breach is told to whoever
+//! made this. Invariants: a stream is followed by the adapter that is asked, also after a new credential brought a
+//! new adapter; all tasks end when this is dropped.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -34,14 +35,14 @@ struct Following<T> {
 }
 
 impl<T: Transport + 'static> Followers<T> {
-    /// Follows nothing yet. `tell` is called whenever a source that follows a stream shows a value beyond its alert threshold,
-    /// and again and again while it stays so. It must not wait.
+    /// Follows nothing yet. `tell` is called whenever a source that follows a stream shows a value beyond its alert
+    /// threshold, and again and again while it stays so. It must not wait.
     pub fn new(tell: impl Fn(&str, RolloutId) + Send + Sync + 'static) -> Self {
         Self { following: Mutex::default(), tell: Arc::new(tell) }
     }
 
-    /// Sees to it that a deployment's stream is followed, if `effect` is a reading for `rollout` that needs it. `convex` is the
-    /// adapter that is asked. While nobody asks about executions, nothing is sent.
+    /// Sees to it that a deployment's stream is followed, if `effect` is a reading for `rollout` that needs it.
+    /// `convex` is the adapter that is asked. While nobody asks about executions, nothing is sent.
     ///
     /// To be called within a runtime, which runs the task.
     pub fn see_to(

@@ -1,8 +1,8 @@
 //! Owns the way of an alarm to the engine: a source shows what looks like a breach, so its rollout looks at once.
 //!
-//! A reading that is under way keeps the engine from beginning another one, and it may have asked that source before the
-//! alarm. So the alarm is remembered here, and passed on again as soon as that reading was judged. Refuses to judge: what an
-//! alarm comes to is decided by a reading, in the core.
+//! A reading that is under way keeps the engine from beginning another one, and it may have asked that source before
+//! the alarm. So the alarm is remembered here, and passed on again as soon as that reading was judged. Refuses to
+//! judge: what an alarm comes to is decided by a reading, in the core.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! Owns the adapter's side of the simulation: the real adapter performs effects, its requests go into the world, and its time is
-//! simulated. Also sees to it that streams are followed, as the daemon does.
+//! Owns the adapter's side of the simulation: the real adapter performs effects, its requests go into the world, and
+//! its time is simulated. Also sees to it that streams are followed, as the daemon does.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

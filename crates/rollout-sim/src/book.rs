@@ -1,5 +1,5 @@
-//! Owns the truth about one deployment's function calls: what ended there, what its server lost, and when it could not be asked
-//! as usual.
+//! Owns the truth about one deployment's function calls: what ended there, what its server lost, and when it could
+//! not be asked as usual.
 //!
 //! Written by whoever makes it happen; knows nothing of the adapter, and judges nothing.
 

@@ -1,5 +1,6 @@
-//! Owns what people do with the apps of the simulated deployments: calls that truly end there, well or not, in storms, floods and
-//! quiet hours; and what becomes of the servers that remember them. The truth goes into [`crate::book`].
+//! Owns what people do with the apps of the simulated deployments: calls that truly end there, well or not, in
+//! storms, floods and quiet hours; and what becomes of the servers that remember them. The truth goes into
+//! [`crate::book`].
 
 use convex_emulator::completion::{Caller, UdfType};
 use convex_emulator::{InjectedExecutions, RunState};

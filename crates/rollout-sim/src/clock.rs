@@ -1,5 +1,5 @@
-//! Owns simulated time: the true time, what the wall clock makes of it, for when the engine wants to be woken, and the timers of
-//! what runs beside it.
+//! Owns simulated time: the true time, what the wall clock makes of it, for when the engine wants to be woken, and
+//! the timers of what runs beside it.
 
 use std::collections::BTreeMap;
 use std::future::Future;

@@ -1,5 +1,5 @@
-//! Owns the judgement of what is told of calls: by what truly ended at the deployment, not by what the stream or the metrics
-//! said of it.
+//! Owns the judgement of what is told of calls: by what truly ended at the deployment, not by what the stream or the
+//! metrics said of it.
 //!
 //! Refuses to reckon as the adapter does: it counts the calls of [`crate::book`] between moments that the plan names.
 
@@ -138,8 +138,8 @@ fn claims_are_allowed(moment: &Moment<'_>, claim: &Claim<'_>) -> Check {
 }
 
 impl Claim<'_> {
-    /// False where it is said of a part whose times may be wrong: right after a start, with a clock that is wrong as well, it is
-    /// not known which clock is ahead by how much.
+    /// False where it is said of a part whose times may be wrong: right after a start, with a clock that is wrong as
+    /// well, it is not known which clock is ahead by how much.
     fn is_placed(&self, clocks: Clocks) -> bool {
         clocks == Clocks::Right || self.basis.extent == Extent::Whole
     }
@@ -289,7 +289,8 @@ pub(crate) fn invariant_4_failing_calls_roll_back(
     }
 }
 
-/// When the last call failed that makes a source of this rollout a breach which everybody can see; `None` = there is none.
+/// When the last call failed that makes a source of this rollout a breach which everybody can see; `None` = there is
+/// none.
 fn shows_a_breach(view: &View, around: &Around<'_>) -> Option<Timestamp> {
     let Around { book, now, up, clocks } = *around;
     let book = book?;
@@ -334,6 +335,6 @@ const SILENT_MAX: SignedDuration = SignedDuration::from_secs(92);
 const MINUTE: SignedDuration = SignedDuration::from_mins(1);
 /// After a fault, a start or a pause, everything is as usual again by then.
 const SETTLED: SignedDuration = SignedDuration::from_mins(3);
-/// From a call that fails to the rollback, while nothing is in the way. The daemon promises two seconds; a reading that is under
-/// way and the pace of alarms come on top.
+/// From a call that fails to the rollback, while nothing is in the way. The daemon promises two seconds; a reading
+/// that is under way and the pace of alarms come on top.
 const ALARM_MAX: SignedDuration = SignedDuration::from_secs(45);

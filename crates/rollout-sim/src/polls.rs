@@ -1,5 +1,5 @@
-//! Owns questions about the stream of executions: one is open at each deployment that is followed, and waits there until
-//! something ran.
+//! Owns questions about the stream of executions: one is open at each deployment that is followed, and waits there
+//! until something ran.
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "each branch is about a few of many fates")]
 
@@ -19,8 +19,8 @@ impl InFlight {
 }
 
 impl World {
-    /// A question about the stream reaches its deployment, or has waited there: it is answered once there is something to
-    /// tell, and after a minute in any case.
+    /// A question about the stream reaches its deployment, or has waited there: it is answered once there is
+    /// something to tell, and after a minute in any case.
     pub(crate) fn poll_lands(&mut self, number: u64, mut flight: InFlight) {
         let now = self.now;
         let Some(deployment) = self.deployments.get_mut(&flight.deployment) else { return };

@@ -40,8 +40,8 @@ pub(crate) fn reading(plan: &Plan, reads: Reads, dice: &mut Dice) -> Plan {
     Plan::try_new(parts).expect("the simulator draws plans without contradictions")
 }
 
-/// Lets a plan read these sources, in place of its function or beside it. Its windows become short: a stream is asked every
-/// minute while a rollout lives.
+/// Lets a plan read these sources, in place of its function or beside it. Its windows become short: a stream is asked
+/// every minute while a rollout lives.
 fn read_calls(parts: &mut PlanParts, reads: Reads, dice: &mut Dice) {
     if dice.chance(50) {
         parts.sources.clear();
