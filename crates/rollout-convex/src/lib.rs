@@ -9,7 +9,7 @@
 //!   [`Convex::over`], so that everything but the sockets is the real thing.
 //! * [`Endpoint`] asks the web servers and Prometheus servers that know what Convex does not.
 //! * [`Convex::executions`] and [`Convex::app_metrics`] tell of health without code of the app; the first needs
-//!   [`Convex::follow`] to run.
+//!   [`Convex::follow`] to run, which [`Followers`] see to.
 //! * [`KeyReport`] says what the key may do, before a rollout needs it; [`Convex::preflight`] says everything else.
 //!
 //! Refuses: retries, redirects, proxies, answers beyond the deployment's own limits, keys that name no deployment.
@@ -21,6 +21,7 @@ mod deprecation;
 mod endpoint;
 mod error;
 mod flags;
+mod followers;
 mod functions;
 mod invoke;
 mod key;
@@ -39,6 +40,7 @@ pub use calls::{Lack, Told};
 pub use convex::Convex;
 pub use endpoint::{Answer, Endpoint, EndpointCredential, EndpointError, EndpointTarget, ask_all};
 pub use error::TransportError;
+pub use followers::Followers;
 pub use key::{KeyReport, Operations};
 pub use preflight::{
     Admission, Bar, Finding, Needs, Role, Standing, Survey, Wanted, endpoint_finding,

@@ -9,6 +9,7 @@
 //!
 //! Knows no HTTP and no Convex: the outside is a [`Perform`], time is a [`Clock`].
 
+mod alarms;
 mod board;
 mod clock;
 mod driver;
@@ -23,6 +24,7 @@ pub mod store;
 #[cfg(test)]
 mod tests;
 
+pub use alarms::{Alarm, pass_alarms_on};
 #[cfg(any(test, feature = "testing"))]
 pub use clock::ManualClock;
 pub use clock::{Clock, Moment, ScaledClock, SystemClock};

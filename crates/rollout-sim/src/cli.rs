@@ -50,6 +50,7 @@ struct Totals {
     lives: AtomicU64,
     hours: AtomicU64,
     steps: AtomicU64,
+    calls: AtomicU64,
 }
 
 /// Runs what `args` ask for. The answer is the exit code.
@@ -176,6 +177,7 @@ impl Totals {
             (&self.lives, report.lives),
             (&self.hours, hours),
             (&self.steps, report.steps),
+            (&self.calls, report.calls),
         ] {
             total.fetch_add(more, Ordering::Relaxed);
         }
@@ -187,9 +189,10 @@ impl Totals {
         let each = took.as_secs_f64() * 1_000.0 / (seeds.max(1)) as f64;
         writeln!(
             out,
-            "{seeds} seeds ({past} of the past first): {} steps, {} events, {} processes, {} simulated days in {:.1} s ({each:.1} ms a seed)",
+            "{seeds} seeds ({past} of the past first): {} steps, {} events, {} calls, {} processes, {} simulated days in {:.1} s ({each:.1} ms a seed)",
             of(&self.steps),
             of(&self.events),
+            of(&self.calls),
             of(&self.lives),
             of(&self.hours) / 24,
             took.as_secs_f64(),

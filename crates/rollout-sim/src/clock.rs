@@ -1,12 +1,16 @@
-//! Owns simulated time: the true time, what the wall clock makes of it, and for when the engine wants to be woken.
+//! Owns simulated time: the true time, what the wall clock makes of it, for when the engine wants to be woken, and
+//! the timers of what runs beside it.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use rollout_engine::{Clock, Moment};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 /// The clocks of the simulated machine. They go on while no process runs.
 #[derive(Debug)]
@@ -26,12 +30,38 @@ struct State {
     slept: SignedDuration,
     /// What the engine waits for, on the wall; `None` = for ever.
     wanted: Option<Timestamp>,
+    /// Who waits for how much time to have passed, with a number that tells equal ones apart.
+    timers: BTreeMap<(SignedDuration, u64), oneshot::Sender<()>>,
+    timers_ever: u64,
+}
+
+/// A wait by the monotonic clock; given up when it is dropped.
+pub(crate) struct Timer {
+    clock: Arc<SimClock>,
+    place: (SignedDuration, u64),
+    rings: oneshot::Receiver<()>,
+}
+
+impl Future for Timer {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        Pin::new(&mut self.rings).poll(context).map(drop)
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        self.clock.state().timers.remove(&self.place);
+    }
 }
 
 impl SimClock {
     pub(crate) fn at(truth: Timestamp) -> Self {
         let zero = SignedDuration::ZERO;
-        let state = State { truth, began: truth, wrong: zero, slept: zero, wanted: None };
+        let (timers, timers_ever) = (BTreeMap::new(), 0);
+        let (began, wanted) = (truth, None);
+        let state = State { truth, began, wrong: zero, slept: zero, wanted, timers, timers_ever };
         Self { state: Mutex::new(state), moved: Notify::new() }
     }
 
@@ -62,6 +92,41 @@ impl SimClock {
         state.truth.checked_add(left).ok()
     }
 
+    /// Time that really passed since the beginning, as a running machine counts it.
+    pub(crate) fn elapsed(&self) -> Duration {
+        Duration::try_from(self.state().elapsed()).unwrap_or_default()
+    }
+
+    /// Waits until so much more time has passed.
+    pub(crate) fn timer(self: &Arc<Self>, span: Duration) -> Timer {
+        let mut state = self.state();
+        let span = SignedDuration::try_from(span).unwrap_or(SignedDuration::MAX);
+        let (ring, rings) = oneshot::channel();
+        state.timers_ever += 1;
+        let place = (state.elapsed().saturating_add(span), state.timers_ever);
+        state.timers.insert(place, ring);
+        drop(state);
+        Timer { clock: Arc::clone(self), place, rings }
+    }
+
+    /// When the next timer is due, in true time, while the machine is awake.
+    pub(crate) fn next_timer(&self) -> Option<Timestamp> {
+        let state = self.state();
+        let ((due, _), _) = state.timers.first_key_value()?;
+        let left = (*due - state.elapsed()).max(SignedDuration::ZERO);
+        state.truth.checked_add(left).ok()
+    }
+
+    /// Ends the waits that are over.
+    pub(crate) fn ring(&self) {
+        let mut state = self.state();
+        let now = state.elapsed();
+        while let Some(due) = state.timers.first_entry().filter(|due| due.key().0 <= now) {
+            // Whoever waited may be gone.
+            let _ = due.remove().send(());
+        }
+    }
+
     /// Nobody waits any more: the process died.
     pub(crate) fn forget(&self) {
         self.state().wanted = None;
@@ -81,13 +146,16 @@ impl State {
     fn wall(&self) -> Timestamp {
         self.truth.checked_add(self.wrong).unwrap_or(Timestamp::MAX)
     }
+
+    fn elapsed(&self) -> SignedDuration {
+        self.truth.duration_since(self.began) - self.slept
+    }
 }
 
 impl Clock for SimClock {
     fn moment(&self) -> Moment {
         let state = self.state();
-        let elapsed = state.truth.duration_since(state.began) - state.slept;
-        Moment { wall: state.wall(), elapsed }
+        Moment { wall: state.wall(), elapsed: state.elapsed() }
     }
 
     fn wait(&self, at: Option<Timestamp>) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {

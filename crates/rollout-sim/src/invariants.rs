@@ -15,6 +15,7 @@ use rollout_core::{
 };
 
 use crate::changes::change_checks;
+use crate::counts::{Around, calls_are_what_happened, old_calls_roll_nothing_back};
 use crate::net::Shown;
 pub(crate) use crate::observer::Observer;
 use crate::run::End;
@@ -36,6 +37,8 @@ pub(crate) struct Moment<'a> {
     pub(crate) shown: &'a [Shown],
     /// Writes of which the adapter was told, by rollout, flag and time.
     pub(crate) own_writes: &'a BTreeSet<(RolloutId, String, Timestamp)>,
+    /// The true time, and what truly ran at the deployment.
+    pub(crate) around: Around<'a>,
 }
 
 /// All checks of one event.
@@ -48,6 +51,8 @@ pub(crate) fn event_checks(moment: &Moment<'_>) -> Check {
     invariant_4_a_rollback_ends_when_it_was_read_back(moment)?;
     invariant_7_failures_are_no_breach_and_silence_is_no_pass(moment)?;
     invariant_7_readings_are_what_was_answered(moment)?;
+    calls_are_what_happened(moment)?;
+    old_calls_roll_nothing_back(moment)?;
     promise_5_the_log_tells_the_gaps(moment)?;
     change_checks(moment)
 }
@@ -444,6 +449,9 @@ fn invariant_7_readings_are_what_was_answered(moment: &Moment<'_>) -> Check {
     }
     for judged in &reading.judged {
         let Measured::Number(value) = judged.measured else { continue };
+        if moment.view.counts_calls(&judged.criterion) {
+            continue;
+        }
         let unit = moment.view.plan.unit_of(&judged.criterion);
         let same = |shown: &Shown| match shown {
             Shown::Health(fields) => {
@@ -605,7 +613,7 @@ pub(crate) fn reading_of(events: &[Event]) -> Option<(Purpose, &JudgedReading)> 
 
 /// How long a reading may take to come: the plan's longest interval on a clock that is a sixteenth slow, and what the
 /// requests of two readings may take.
-fn patience(view: &View) -> SignedDuration {
+pub(crate) fn patience(view: &View) -> SignedDuration {
     let interval = view.interval_max();
     interval + interval / 8 + SignedDuration::from_mins(15)
 }

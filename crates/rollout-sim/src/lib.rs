@@ -10,9 +10,13 @@
 //! What is real: core, engine, driver, adapter encoding, emulator core. What is simulated: time, network, disk, people. What it
 //! cannot find: mistakes of sled, of sockets, of threads; those have tests of their own with the real binaries.
 
+mod adapter;
+mod book;
+mod calls;
 mod changes;
 mod cli;
 mod clock;
+mod counts;
 mod dice;
 mod disk;
 mod invariants;
@@ -22,8 +26,10 @@ mod net;
 mod observer;
 mod operator;
 mod plans;
+mod polls;
 mod run;
 mod script;
+mod sources;
 mod trace;
 mod view;
 mod world;

@@ -5,13 +5,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rollout_engine::store::Writer;
 use rollout_engine::store::memory::MemoryDisk;
-use rollout_engine::{Engine, Handle};
+use rollout_engine::{Engine, Handle, pass_alarms_on};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Notify;
 
+use crate::adapter::Performer;
 use crate::clock::SimClock;
 use crate::disk::{SimSource, SimStore};
-use crate::net::Performer;
 use crate::world::Shared;
 
 /// A running process.
@@ -41,7 +41,8 @@ impl Life {
         let store = Box::new(SimStore::open(disk, world, &died));
         let survives = world.lock().script.trouble.survives;
         let source = survives.then(|| Arc::new(SimSource::new(disk, world, &died)));
-        let performer = Arc::new(Performer::new(world, &died));
+        let (performer, alarms) = Performer::new(world, clock, &died);
+        let performer = Arc::new(performer);
         let (clock, shown, end) = (Arc::clone(clock), Arc::clone(&handle), Arc::clone(&ended));
         let task = runtime.spawn(async move {
             let opened = match source {
@@ -50,6 +51,8 @@ impl Life {
             };
             let ended = match opened {
                 Ok((engine, handle)) => {
+                    // Ends with the runtime, if not before.
+                    tokio::spawn(pass_alarms_on(alarms, handle.clone(), std::future::pending()));
                     put(&shown, handle);
                     engine.run().await
                 }

@@ -6,21 +6,17 @@
 #![expect(clippy::wildcard_enum_match_arm, reason = "each branch is about a few of many fates")]
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use convex_emulator::delivery;
 use jiff::{SignedDuration, Timestamp};
+use rollout_convex::TransportError;
 use rollout_convex::wire::{Method, Request, Response};
-use rollout_convex::{Convex, Transport, TransportError};
-use rollout_core::PendingEffect;
-use rollout_engine::{Perform, Performing};
 use tokio::sync::oneshot;
 
 use crate::dice::Dice;
 use crate::plans::{CREATE, HEALTH};
-use crate::world::{Happening, Shared, World, request_rollout};
+use crate::world::{Happening, World, request_rollout};
 
 /// The adapter's patience with one request.
 const TIMEOUT: SignedDuration = SignedDuration::from_secs(20);
@@ -58,16 +54,18 @@ pub(crate) enum Fate {
 /// One request on its way.
 #[derive(Debug)]
 pub(crate) struct InFlight {
-    deployment: String,
-    request: convex_emulator::wire::Request,
-    fate: Fate,
-    reply: Option<oneshot::Sender<Result<Response, TransportError>>>,
+    pub(crate) deployment: String,
+    pub(crate) request: convex_emulator::wire::Request,
+    pub(crate) fate: Fate,
+    pub(crate) reply: Option<oneshot::Sender<Result<Response, TransportError>>>,
     /// What is to be answered, once it landed.
-    response: Option<Response>,
+    pub(crate) response: Option<Response>,
     /// What it showed, once it landed.
     shown: Option<Shown>,
     /// What it wrote, once it landed, with the times.
     wrote: BTreeMap<String, Timestamp>,
+    /// Until when the deployment waits for something to tell.
+    pub(crate) held_until: Option<Timestamp>,
 }
 
 /// What an answer truly says, taken from the deployment and not from the bytes.
@@ -83,52 +81,6 @@ pub(crate) enum Shown {
     Health(BTreeMap<String, convex_emulator::value::Value>),
 }
 
-/// Carries the requests of one adapter into the world.
-pub(crate) struct SimTransport {
-    deployment: String,
-    world: Shared,
-}
-
-/// Performs effects with the real adapter over the simulated network.
-pub(crate) struct Performer {
-    adapters: BTreeMap<String, Arc<Convex<SimTransport>>>,
-    world: Shared,
-    died: Arc<AtomicBool>,
-}
-
-impl Performer {
-    /// Adapters as a new process makes them.
-    pub(crate) fn new(world: &Shared, died: &Arc<AtomicBool>) -> Self {
-        let names: Vec<String> = world.lock().deployments.keys().cloned().collect();
-        let adapter = |name: String| {
-            let transport = SimTransport { deployment: name.clone(), world: world.clone() };
-            let convex = Convex::over(name.clone(), key_of(&name).into(), transport);
-            (name, Arc::new(convex))
-        };
-        let adapters = names.into_iter().map(adapter).collect();
-        Self { adapters, world: world.clone(), died: Arc::clone(died) }
-    }
-}
-
-impl Perform for Performer {
-    fn perform(&self, effect: PendingEffect) -> Performing {
-        if self.died.load(Ordering::Relaxed) {
-            // Nobody is there any more; what was decided in this very moment is never begun.
-            return Box::pin(std::future::pending());
-        }
-        self.world.lock().effect_begins(&effect);
-        let adapter = Arc::clone(&self.adapters[&effect.deployment]);
-        Box::pin(async move { adapter.perform(effect.key, &effect.effect).await })
-    }
-}
-
-impl Transport for SimTransport {
-    async fn send(&self, request: Request) -> Result<Response, TransportError> {
-        let answer = self.world.lock().send(&self.deployment, request);
-        answer.await.unwrap_or_else(|_| Err(TransportError::Lost { cause: "gone".into() }))
-    }
-}
-
 /// The key of a simulated deployment.
 pub(crate) fn key_of(deployment: &str) -> String {
     format!("{deployment}|010123456789abcdef")
@@ -136,7 +88,7 @@ pub(crate) fn key_of(deployment: &str) -> String {
 
 impl World {
     /// Takes a request over from the adapter and decides what becomes of it.
-    fn send(
+    pub(crate) fn send(
         &mut self,
         deployment: &str,
         request: Request,
@@ -147,6 +99,9 @@ impl World {
         let travel = self.travel();
         let number = self.next_number();
         self.note(|| format!("{deployment} <- {} ({fate:?})", what(&request)));
+        let patience = request.held.and_then(|held| SignedDuration::try_from(held).ok());
+        let patience = patience.unwrap_or(TIMEOUT);
+        self.note_fault(deployment, &fate);
         let request = as_received(deployment, request);
         let enables = request.body.windows(ON.len()).any(|part| part == ON);
         if matches!(fate, Fate::LandsLate(_))
@@ -160,8 +115,8 @@ impl World {
         let (lands, gives_up) = match &fate {
             Fate::Refused => (None, Some(now + travel)),
             Fate::LostBefore | Fate::Proxy(_) | Fate::BadKey => (None, Some(now + travel)),
-            Fate::LandsLate(late) => (Some(now + *late), Some(now + TIMEOUT)),
-            Fate::AnsweredLate(_) => (Some(now + travel), Some(now + TIMEOUT)),
+            Fate::LandsLate(late) => (Some(now + *late), Some(now + patience)),
+            Fate::AnsweredLate(_) => (Some(now + travel), Some(now + patience)),
             Fate::Answered | Fate::LostAfter | Fate::ProxyAfter(_) | Fate::Garbled => {
                 (Some(now + travel), None)
             }
@@ -174,8 +129,9 @@ impl World {
         }
         let deployment = deployment.to_owned();
         let (reply, response, shown) = (Some(reply), None, None);
-        let wrote = BTreeMap::new();
-        let request = InFlight { deployment, request, fate, reply, response, shown, wrote };
+        let (wrote, held_until) = (BTreeMap::new(), None);
+        let request =
+            InFlight { deployment, request, fate, reply, response, shown, wrote, held_until };
         self.requests.insert(number, request);
         answer
     }
@@ -184,6 +140,10 @@ impl World {
     pub(crate) fn lands(&mut self, number: u64) -> bool {
         let now = self.now;
         let Some(mut flight) = self.requests.remove(&number) else { return false };
+        if flight.is_poll() {
+            self.poll_lands(number, flight);
+            return false;
+        }
         self.before_landing(&flight.deployment, &flight.request);
         let Some(deployment) = self.deployments.get_mut(&flight.deployment) else { return false };
         let before = deployment.env().to_map();
@@ -193,6 +153,7 @@ impl World {
         let answered = delivery::finish(deployment, now, &flight.request);
         let after = deployment.env().to_map();
         let changed = before != after;
+        self.observer.note_log(&flight.deployment, now, deployment.activity().log().pushed());
         let health = || Shown::Health(deployment.health(at).fields);
         flight.shown = match flight.request.path.as_str() {
             _ if !answers(&answered) => None,
@@ -260,8 +221,8 @@ impl World {
         }
     }
 
-    fn answer(&mut self, flight: InFlight) {
-        let InFlight { deployment: _, request, fate, reply, response, shown, wrote } = flight;
+    pub(crate) fn answer(&mut self, flight: InFlight) {
+        let InFlight { request, fate, reply, response, shown, wrote, .. } = flight;
         let (Some(reply), Some(response)) = (reply, response) else { return };
         let answer = match fate {
             Fate::LostAfter | Fate::LandsLate(_) => {
@@ -346,16 +307,33 @@ fn as_received(deployment: &str, request: Request) -> convex_emulator::wire::Req
     convex_emulator::wire::Request {
         method: method.into(),
         path: request.path.into(),
+        query: decoded(&request.query),
         headers,
         body: request.body.into_bytes(),
-        ..Default::default()
     }
+}
+
+/// The parameters of a query string, which the adapter wrote percent-encoded.
+fn decoded(query: &str) -> BTreeMap<String, String> {
+    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    pairs.map(|(name, value)| (unescaped(name), unescaped(value))).collect()
+}
+
+fn unescaped(text: &str) -> String {
+    let mut parts = text.split('%');
+    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        let (code, rest) = part.split_at_checked(2).unwrap_or((part, ""));
+        bytes.push(u8::from_str_radix(code, 16).unwrap_or(b'?'));
+        bytes.extend(rest.as_bytes());
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 fn what(request: &Request) -> String {
     let key = request.headers.iter().find(|(name, _)| *name == "convex-request-id");
     let key = key.map_or("-", |(_, key)| key.as_str());
-    format!("{} {} {}", request.path, request.body, key)
+    format!("{} {}{} {}", request.path, request.query, request.body, key)
 }
 
 /// The end of the range of time that a health function is asked about.

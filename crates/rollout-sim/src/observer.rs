@@ -10,7 +10,9 @@ use rollout_core::{
 use rollout_engine::store::record::decode_event;
 use rollout_engine::store::{Append, Entry as StoredEntry};
 
+use crate::book::Book;
 use crate::changes::no_revert_while_held;
+use crate::counts::{Around, Clocks, Lasting, invariant_4_failing_calls_roll_back};
 use crate::invariants::{
     Check, Moment, event_checks, invariant_1_writes_follow_the_journal,
     invariant_4_a_rollback_goes_on, invariant_8_watching_never_stops,
@@ -18,7 +20,7 @@ use crate::invariants::{
     promise_2_in_the_dark_only_safe_values_are_written, promise_smoke_runs_once, shows_breach,
 };
 use crate::net::Shown;
-use crate::script::Script;
+use crate::script::{Script, beginning};
 use crate::view::View;
 
 /// The outsider.
@@ -26,6 +28,17 @@ pub(crate) struct Observer {
     pub(crate) views: BTreeMap<RolloutId, View>,
     /// For how long an engine has run, over all its lives.
     pub(crate) uptime: SignedDuration,
+    /// That, when the process that runs was started.
+    up_since: SignedDuration,
+    /// True time.
+    pub(crate) now: Timestamp,
+    clocks: Clocks,
+    /// What truly ran at the deployments, and how they could be reached.
+    books: BTreeMap<String, Book>,
+    /// Breaches that a stream shows.
+    lasting: BTreeMap<RolloutId, Lasting>,
+    /// When a write of a rollout last changed something.
+    landed: BTreeMap<RolloutId, Timestamp>,
     /// What readings were truly answered with, by effect key.
     shown: BTreeMap<String, Vec<Shown>>,
     /// Writes that were begun, by effect key.
@@ -44,6 +57,8 @@ pub(crate) struct Observer {
     dark_restored: BTreeSet<RolloutId>,
     /// A batch of which nobody knows whether it was kept.
     in_doubt: Vec<Append>,
+    /// When that was.
+    doubted_at: Timestamp,
     /// The longest journal that a person was told of, per rollout.
     acknowledged: BTreeMap<RolloutId, u64>,
     failure: Option<String>,
@@ -71,6 +86,15 @@ impl Observer {
         Self {
             views: BTreeMap::new(),
             uptime: SignedDuration::ZERO,
+            up_since: SignedDuration::ZERO,
+            now: beginning(),
+            clocks: match (script.trouble.jumps, script.trouble.sleeps) {
+                (0, 0) => Clocks::Right,
+                _ => Clocks::Any,
+            },
+            books: BTreeMap::new(),
+            lasting: BTreeMap::new(),
+            landed: BTreeMap::new(),
             shown: BTreeMap::new(),
             begun: BTreeMap::new(),
             own_writes: BTreeSet::new(),
@@ -80,6 +104,7 @@ impl Observer {
             dark_breaches: BTreeMap::new(),
             dark_restored: BTreeSet::new(),
             in_doubt: Vec::new(),
+            doubted_at: Timestamp::MIN,
             acknowledged: BTreeMap::new(),
             failure: None,
             changed_at: Timestamp::MIN,
@@ -117,6 +142,7 @@ impl Observer {
     /// A batch was tried, and nobody knows what became of it until the store is opened again.
     pub(crate) fn doubts(&mut self, batch: &[Append]) {
         self.in_doubt = batch.to_vec();
+        self.doubted_at = self.now;
         self.dark = true;
     }
 
@@ -150,10 +176,12 @@ impl Observer {
         if !kept.is_empty() && kept.len() != doubtful.len() {
             self.require(Err("store: a batch was kept in part".to_owned()));
         }
-        // They are there to be read, but a power cut would still take them.
+        // They are there to be read, but a power cut would still take them. What they tell was true when they were written.
+        let now = std::mem::replace(&mut self.now, self.doubted_at);
         for append in &kept {
             self.append(append.rollout, append.after, &append.entries);
         }
+        self.now = now;
         for (id, found) in journals {
             let known = self.views.get(id).map_or(0, |view| view.payloads.len());
             if found.len() != known {
@@ -207,10 +235,21 @@ impl Observer {
     /// The engine runs (again): what it has to do soon is counted from here.
     pub(crate) fn awake(&mut self) {
         let uptime = self.uptime;
+        self.up_since = uptime;
+        self.lasting.clear();
         for view in self.views.values_mut() {
             view.read_at_uptime = uptime;
             view.tried_at_uptime = uptime;
             view.wrote_at_uptime = uptime;
+        }
+    }
+
+    /// The clock was set while no process ran: it is taken for downtime, and nobody can say any more when flags were set.
+    pub(crate) fn clock_was_set_unseen(&mut self) {
+        self.landed.clear();
+        for view in self.views.values_mut() {
+            view.flip_landed = None;
+            view.asked_flip.1 = None;
         }
     }
 
@@ -253,7 +292,9 @@ impl Observer {
         let key = view.asked.map(|(seq, _)| format!("{id}-s{seq}")).unwrap_or_default();
         let shown = self.shown.get(&key).map(Vec::as_slice).unwrap_or_default();
         let own_writes = &self.own_writes;
-        let moment = Moment { view, others: &self.views, event, before, after, shown, own_writes };
+        let around = self.around(&view.plan.deployment);
+        let others = &self.views;
+        let moment = Moment { view, others, event, before, after, shown, own_writes, around };
         let check = event_checks(&moment);
         let entry = self.views.entry(id);
         let view = match fresh {
@@ -262,6 +303,15 @@ impl Observer {
         };
         view.follow(event, payload.to_vec());
         view.wrote_at_uptime = uptime;
+        let knows_of_writes = matches!(
+            event.kind,
+            EventKind::FlagsSet { .. }
+                | EventKind::FlagsRestored { .. }
+                | EventKind::DriftReverted { .. }
+        );
+        if knows_of_writes {
+            view.flip_landed = self.landed.get(&id).copied();
+        }
         let reads =
             matches!(event.kind, EventKind::ReadingStarted { .. } | EventKind::ReadingTaken { .. });
         let tries = matches!(
@@ -286,6 +336,7 @@ impl Observer {
             view.tried_at_uptime = uptime;
             if matches!(effect.effect, Effect::Observe(_)) {
                 view.read_at_uptime = uptime;
+                view.asked_flip = (view.flipped_at, view.flip_landed);
             }
         }
         let on_disk = self.views.get(&id).is_some_and(|view| seq <= view.on_disk);
@@ -379,6 +430,9 @@ impl Observer {
             Some(_) => Hand::Ours,
         };
         if let Some(key) = key {
+            if let Some(id) = key.split_once("-s").and_then(|(id, _)| id.parse().ok()) {
+                self.landed.insert(id, now);
+            }
             let wanted = self.begun.get(&key).and_then(|changes| {
                 let found = changes.iter().find(|(flag, _)| flag.as_str() == name);
                 found.map(|(_, wanted)| wanted.clone())
@@ -418,7 +472,7 @@ impl Observer {
     /// What must hold at every moment while the engine runs.
     pub(crate) fn tick(&mut self) {
         let uptime = self.uptime;
-        let mut checks = Vec::new();
+        let (mut checks, mut still) = (Vec::new(), BTreeMap::new());
         for (id, since) in &self.dark_breaches {
             checks.push(promise_2_a_breach_in_the_dark_is_rolled_back(*id, uptime - *since));
         }
@@ -427,8 +481,38 @@ impl Observer {
             checks.push(invariant_8_watching_never_stops(view, on, uptime));
             checks.push(invariant_9_something_will_wake_it(view, uptime));
             checks.push(invariant_4_a_rollback_goes_on(view, uptime));
+            let mut lasting = self.lasting.get(&view.id).copied();
+            let around = self.around(&view.plan.deployment);
+            checks.push(invariant_4_failing_calls_roll_back(view, &around, uptime, &mut lasting));
+            still.extend(lasting.map(|lasting| (view.id, lasting)));
         }
+        self.lasting = still;
         checks.into_iter().for_each(|check| self.require(check));
+    }
+
+    /// The truth about a deployment, to write in.
+    pub(crate) fn book(&mut self, deployment: &str) -> &mut Book {
+        self.books.entry(deployment.to_owned()).or_insert_with(Book::new)
+    }
+
+    /// Calls that ended at all deployments.
+    pub(crate) fn calls(&self) -> u64 {
+        self.books.values().map(Book::len).sum()
+    }
+
+    /// A deployment's log has seen so many entries.
+    pub(crate) fn note_log(&mut self, deployment: &str, now: Timestamp, logged: u64) {
+        self.book(deployment).note_log(now, logged);
+    }
+
+    /// What is true besides what the journals say.
+    fn around(&self, deployment: &str) -> Around<'_> {
+        Around {
+            book: self.books.get(deployment),
+            now: self.now,
+            up: self.uptime - self.up_since,
+            clocks: self.clocks,
+        }
     }
 
     /// True when a flag of the exposed phase is truly on.

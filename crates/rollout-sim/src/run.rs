@@ -10,7 +10,7 @@ use rollout_engine::store::memory::MemoryDisk;
 use crate::clock::SimClock;
 use crate::invariants::invariant_6_crashes_change_nothing;
 use crate::life::Life;
-use crate::net::{Fate, draw_fate};
+use crate::net::{Fate, InFlight, draw_fate};
 use crate::operator::{self, Start};
 use crate::script::{Kind, Script, beginning};
 use crate::trace::{Detail, Digest, Trace};
@@ -31,6 +31,8 @@ pub struct Report {
     pub lives: u64,
     /// Things that happened one after the other; the checks ran after each.
     pub steps: u64,
+    /// Calls of the deployments' own functions, where plans read those.
+    pub calls: u64,
     /// Simulated time.
     pub simulated: SignedDuration,
 }
@@ -89,7 +91,7 @@ struct Sim {
 impl Sim {
     fn new(script: Script, detail: Detail) -> Self {
         let mut world = World::new(script, Trace::new(detail));
-        let visits_every = operator::visits_every(&mut world.dice);
+        let visits_every = operator::visits_every(&mut world.dice).min(world.script.visits_max);
         plan_trouble(&mut world);
         let now = beginning();
         Self {
@@ -125,6 +127,7 @@ impl Sim {
             events: world.observer.events,
             lives: self.lives,
             steps: self.steps,
+            calls: world.observer.calls(),
             simulated: world.now.duration_since(beginning()),
         };
         (report, world.end())
@@ -158,7 +161,7 @@ impl Sim {
         let last = world.observer.last_event_at().max(self.awake_since);
         all && awake
             && rested
-            && world.requests.is_empty()
+            && world.requests.values().all(InFlight::is_poll)
             && world.now.duration_since(last) > AFTERMATH
     }
 
@@ -167,8 +170,8 @@ impl Sim {
         self.steps += 1;
         let wanted = self.wanted();
         let due = self.world.lock().queue.first_key_value().map(|((at, _), _)| *at);
-        let wakes = self.asleep_until;
-        let soonest = [wanted, due, wakes].into_iter().flatten().min();
+        let (wakes, timer) = (self.asleep_until, self.next_timer());
+        let soonest = [wanted, due, wakes, timer].into_iter().flatten().min();
         let Some(at) = soonest else {
             let why = "liveness: nothing is due, and not everything is over".to_owned();
             self.world.lock().observer.require(Err(why));
@@ -184,6 +187,8 @@ impl Sim {
             if let Some((_, what)) = popped {
                 self.happen(what);
             }
+        } else if timer.is_some_and(|timer| timer <= at) {
+            self.clock.ring();
         } else {
             self.clock_woke = at;
             self.clock.wake();
@@ -211,10 +216,17 @@ impl Sim {
         Some(self.clock.wanted()?.max(self.clock_woke + SignedDuration::from_millis(20)))
     }
 
+    /// When somebody beside the engine has waited long enough. A machine that is suspended counts no time.
+    fn next_timer(&self) -> Option<Timestamp> {
+        self.life.as_ref().filter(|_| self.asleep_until.is_none())?;
+        self.clock.next_timer()
+    }
+
     fn pass_to(&mut self, at: Timestamp) {
         let mut world = self.world.lock();
         let passed = at.duration_since(world.now).max(SignedDuration::ZERO);
         world.now = world.now.max(at);
+        world.observer.now = world.now;
         match self.asleep_until {
             Some(_) => self.clock.sleep_to(at),
             None => self.clock.pass_to(at),
@@ -278,6 +290,9 @@ impl Sim {
                 }
             }
             Happening::Jumps(by) => {
+                if self.life.is_none() {
+                    world.observer.clock_was_set_unseen();
+                }
                 drop(world);
                 self.clock.jump(by);
             }
@@ -292,6 +307,7 @@ impl Sim {
             | Happening::Meddles
             | Happening::Pushes
             | Happening::Rival(..)) => world.others_change(what),
+            Happening::App(name, what) => world.app_happens(&name, what),
             Happening::Regrets(id) => {
                 let order = operator::regret(&mut world, id);
                 drop(world);
@@ -363,7 +379,7 @@ impl Sim {
             (_, true) => SignedDuration::ZERO,
             // Its supervisor tries again, and again.
             _ if self.disk.is_broken() => SignedDuration::from_mins(5),
-            (true, false) => world.dice.any_span(),
+            (true, false) => world.dice.any_span().min(world.script.downtime_max),
             (false, false) => world.dice.millis(0, 3_000),
         };
         let at = world.now + span;
@@ -393,6 +409,11 @@ fn plan_trouble(world: &mut World) {
         Kind::Trouble => script.trouble_lasts,
     };
     world.schedule(begin + last, Happening::TroubleEnds);
+    for site in &script.deployments {
+        for (at, what) in site.habits.iter().flat_map(|habits| habits.happenings(&site.name)) {
+            world.schedule(begin + at, what);
+        }
+    }
     let trouble = &script.trouble;
     let secs = script.trouble_lasts.as_secs();
     let mut often = |count: i64, what: &mut dyn FnMut(&mut World) -> Happening| {

@@ -11,8 +11,10 @@ use convex_emulator::value::Value;
 use jiff::{SignedDuration, Timestamp};
 use rollout_engine::NewRollout;
 
+use crate::calls::Habits;
 use crate::dice::Dice;
 use crate::plans::{self, Flavour, HEALTH, PRECONDITION};
+use crate::sources::{self, Reads};
 
 /// Everything that is decided before a run begins.
 #[derive(Clone, Debug)]
@@ -25,6 +27,10 @@ pub(crate) struct Script {
     pub(crate) trouble: Trouble,
     /// How long trouble goes on; then faults stop, and every rollout must come to its end.
     pub(crate) trouble_lasts: SignedDuration,
+    /// Longest time without a process.
+    pub(crate) downtime_max: SignedDuration,
+    /// Longest time between two visits of the diligent one, in minutes.
+    pub(crate) visits_max: i64,
 }
 
 /// What a run is for.
@@ -42,6 +48,8 @@ pub(crate) struct Site {
     pub(crate) name: String,
     pub(crate) env: BTreeMap<String, String>,
     pub(crate) scenario: Scenario,
+    /// How its app is used, where a plan reads that.
+    pub(crate) habits: Option<Habits>,
 }
 
 /// How much goes wrong, in percent or in times.
@@ -103,7 +111,41 @@ impl Script {
         let starts = draw_starts(&mut dice, &mut changes, names, flavour);
         let deployments = names.iter().map(|name| draw_site(&mut dice, name, kind)).collect();
         let trouble_lasts = dice.minutes(60, 3 * 24 * 60);
-        Self { seed, kind, deployments, starts, trouble, trouble_lasts }
+        let (downtime_max, visits_max) = (SignedDuration::MAX, i64::MAX);
+        let script = Self {
+            seed,
+            kind,
+            deployments,
+            starts,
+            trouble,
+            trouble_lasts,
+            downtime_max,
+            visits_max,
+        };
+        // Dice of their own again, thrown for what is complete without them.
+        let mut calls = Dice::new(seed, 6);
+        match kind == Kind::Trouble && calls.chance(CALLS_PERCENT) {
+            true => script.with_calls(&mut calls),
+            false => script,
+        }
+    }
+
+    /// The same with plans that read calls, and people who call. Shorter, because a stream is asked every minute.
+    fn with_calls(mut self, calls: &mut Dice) -> Self {
+        let reads = Reads::draw(calls);
+        self.trouble_lasts = self.trouble_lasts.min(calls.minutes(120, 480));
+        self.downtime_max = SignedDuration::from_hours(4);
+        self.visits_max = 13;
+        for (at, new) in &mut self.starts {
+            *at = SignedDuration::from_mins(at.as_mins() % 240);
+            new.start_at = None;
+            new.plan = sources::reading(&new.plan, reads, calls);
+        }
+        for site in &mut self.deployments {
+            let habits = Habits::draw(calls, self.trouble_lasts, &self.trouble);
+            site.habits = Some(if reads.metrics() { habits.without_pauses() } else { habits });
+        }
+        self
     }
 
     /// The same script with a process that never dies.
@@ -111,6 +153,9 @@ impl Script {
         Self { trouble: Trouble::default(), ..self.clone() }
     }
 }
+
+/// Of 100 seeds so many have plans that read calls.
+const CALLS_PERCENT: u32 = 12;
 
 /// The true time at which every run begins: a Sunday.
 pub(crate) fn beginning() -> Timestamp {
@@ -222,7 +267,7 @@ fn draw_site(dice: &mut Dice, name: &str, kind: Kind) -> Site {
     let tasks = [("smoke".to_owned(), TaskOutcome::Failed)];
     let tasks = tasks.into_iter().filter(|_| dice.chance(15)).collect();
     let scenario = Scenario { changes, tasks, ..Scenario::default() };
-    Site { name: name.to_owned(), env, scenario }
+    Site { name: name.to_owned(), env, scenario, habits: None }
 }
 
 /// A flag that does harm, some time after it was turned on.

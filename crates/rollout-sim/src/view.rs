@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use rollout_core::{
-    Actor, Comparison, Criterion, Event, EventKind, FlagChange, FlagName, HoldReason,
+    Actor, Comparison, Criterion, Event, EventKind, FlagChange, FlagName, GapCause, HoldReason,
     JudgedReading, Limit, Measured, PhaseNumber, Plan, ProbeState, Purpose, PushPolicy, RolloutId,
     Seq, Unit, Verdict,
 };
@@ -50,6 +50,14 @@ pub(crate) struct View {
     /// The reading that was asked for last, by the event that asked, and when that was.
     pub(crate) asked: Option<(Seq, Timestamp)>,
     pub(crate) restored_at: Option<Timestamp>,
+    /// When what calls are about changed last, by the journal: a flag of this rollout, or the code.
+    pub(crate) flipped_at: Option<Timestamp>,
+    /// When a write of this rollout last changed something at the deployment, of those that the journal knows.
+    pub(crate) flip_landed: Option<Timestamp>,
+    /// Both as they were when the reading that is under way was asked for last.
+    pub(crate) asked_flip: (Option<Timestamp>, Option<Timestamp>),
+    /// A reading with health sources has been taken since.
+    pub(crate) asked_since_flip: bool,
     pub(crate) well_since_rollback: bool,
     pub(crate) smokes_started: usize,
     pub(crate) creates_landed: usize,
@@ -165,6 +173,10 @@ impl View {
             begun: false,
             asked: None,
             restored_at: None,
+            flipped_at: None,
+            flip_landed: None,
+            asked_flip: (None, None),
+            asked_since_flip: false,
             well_since_rollback: true,
             smokes_started: 0,
             creates_landed: 0,
@@ -256,6 +268,19 @@ impl View {
         flags.filter(|flag| matches!(self.wanted(flag), Wanted::On(_))).collect()
     }
 
+    /// True for a criterion about calls that the deployment itself counts.
+    pub(crate) fn counts_calls(&self, criterion: &str) -> bool {
+        let mut criteria = self.plan.criteria.iter();
+        let source = criteria.find(|one| one.name == criterion).map(|one| &one.source);
+        let source = source.and_then(|source| self.plan.sources.get(source));
+        source.is_some_and(|source| source.calls().is_some())
+    }
+
+    fn flipped(&mut self, at: Timestamp) {
+        self.flipped_at = Some(at);
+        self.asked_since_flip = false;
+    }
+
     /// The value that turns a flag of this plan off.
     pub(crate) fn safe_value(&self, flag: &FlagName) -> Option<&str> {
         let mut phases = self.plan.phases.iter();
@@ -340,7 +365,10 @@ impl View {
                 }
             }
             EventKind::ReadingTaken { purpose, reading } => self.read(at, *purpose, reading),
-            EventKind::GapRecorded { phase, from, to, .. } => {
+            EventKind::GapRecorded { phase, from, to, cause } => {
+                if *cause == GapCause::Drift {
+                    self.flipped(*to);
+                }
                 if let Some(bake) = &mut self.phases[phase.index()].bake {
                     bake.observed += from.duration_since(bake.covered).max(SignedDuration::ZERO);
                     bake.unobserved += to.duration_since(*from);
@@ -425,6 +453,7 @@ impl View {
                 self.set(*phase, Stand::Enabling);
             }
             EventKind::FlagsSet { phase, .. } => {
+                self.flipped(at);
                 let flags = self.plan.phase(*phase).map(|phase| phase.flags.clone());
                 self.wrote(flags.unwrap_or_default().into_keys());
                 self.set(*phase, Stand::Verifying);
@@ -458,23 +487,31 @@ impl View {
             }
             EventKind::DriftReverted { .. } => {
                 let changes = std::mem::take(&mut self.reverting);
+                self.flipped(at);
                 self.wrote(changes.into_keys());
             }
             EventKind::FlagsRestored { .. } => {
+                self.flipped(at);
                 let restore = self.rolling.as_ref().map(|rolling| rolling.restore.clone());
                 self.wrote(restore.unwrap_or_default().into_keys());
             }
             EventKind::DriftAdopted { flag, value } => {
                 self.adopted.insert(flag.clone(), value.clone());
+                self.flipped(at);
             }
             EventKind::FlagRewritten { flag, .. } => {
                 let mine = self.baking().and_then(|(number, _)| self.plan.phase(number));
                 let mine = mine.is_some_and(|phase| phase.flags.contains_key(flag));
                 if let Some(bake) = self.baking_mut().filter(|_| mine) {
                     bake.seen_off = true;
+                    self.flipped(at);
                 }
             }
-            EventKind::CodePushed { phase, .. } if self.plan.code_push == PushPolicy::Extend => {
+            EventKind::CodePushed { phase, .. } => {
+                self.flipped(at);
+                if self.plan.code_push != PushPolicy::Extend {
+                    return;
+                }
                 if let Some(bake) = &mut self.phases[phase.index()].bake {
                     bake.counts_from = at;
                     bake.covered = bake.covered.max(at);
@@ -491,6 +528,9 @@ impl View {
         let told = reading.writes.iter().map(|(flag, written)| (flag.clone(), written.at));
         self.written.extend(told);
         self.pushed = reading.push.or(self.pushed);
+        let asked_at = self.asked.map_or(at, |(_, asked_at)| asked_at);
+        let is_new = self.flipped_at.is_none_or(|flipped| asked_at >= flipped);
+        self.asked_since_flip |= is_new && purpose != Purpose::Recovery;
         let says = self.says(reading);
         if says <= Says::Warns && self.rolling.is_none() {
             self.well_since_rollback = true;

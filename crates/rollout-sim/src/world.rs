@@ -12,6 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use rollout_core::{Effect, FlagChange, FlagName, PendingEffect, RolloutId};
 use rollout_engine::store::memory::Broken;
 
+use crate::calls::InApp;
 use crate::dice::Dice;
 use crate::invariants::Observer;
 use crate::net::{Fate, InFlight, Shown, creates, key_of};
@@ -55,6 +56,8 @@ pub(crate) enum Happening {
     Meddles,
     /// Somebody pushes code.
     Pushes,
+    /// Something befalls the app of this deployment.
+    App(String, InApp),
     /// Somebody else sets this flag of this deployment to this value.
     Rival(String, String, Option<String>),
     /// A person wants back what was just ordered.
@@ -100,6 +103,10 @@ pub(crate) struct World {
     pub(crate) dice: Dice,
     /// What others change has dice of its own, so that the rest of a seed stays what it was.
     pub(crate) changes: Dice,
+    /// So has what people do with the apps.
+    pub(crate) calls: Dice,
+    /// Since when flags that make calls fail are on, by deployment and name.
+    pub(crate) on_since: BTreeMap<(String, String), Timestamp>,
     pub(crate) trouble_over: bool,
     pub(crate) observer: Observer,
     pub(crate) digest: Digest,
@@ -145,6 +152,8 @@ impl World {
             net: Dice::new(script.seed, 2),
             dice: Dice::new(script.seed, 3),
             changes: Dice::new(script.seed, 5),
+            calls: Dice::new(script.seed, 7),
+            on_since: BTreeMap::new(),
             trouble_over: false,
             observer: Observer::new(&script),
             digest: Digest::default(),

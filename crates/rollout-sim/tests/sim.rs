@@ -33,14 +33,17 @@ fn a_hundred_seeds_and_all_that_ever_failed_are_clean() {
 
 #[test]
 fn the_same_seed_is_the_same_run() {
-    let mut events = 0;
+    let (mut events, mut calls) = (0, 0);
     for seed in 0..25 {
         let (first, second) = (run(seed, Detail::Nothing), run(seed, Detail::Last));
         assert_eq!(first.digest, second.digest, "seed {seed}");
         assert_eq!((first.events, first.steps), (second.events, second.steps), "seed {seed}");
+        assert_eq!(first.calls, second.calls, "seed {seed}");
         events += first.events;
+        calls += first.calls;
     }
     assert!(events > 1_000, "these runs do something: {events} events");
+    assert!(calls > 1_000, "some of them are about calls: {calls} calls");
     assert_ne!(run(1, Detail::Nothing).digest, run(2, Detail::Nothing).digest);
 }
 

@@ -4,7 +4,6 @@
 //! (`routes`, `access`) and shows them what there is (`view`).
 
 mod access;
-mod alarms;
 mod backup;
 mod cli;
 mod clock;

@@ -14,14 +14,13 @@ use rollout_api::Exit;
 use rollout_engine::store::{
     OnDamage, OpenOptions, OpenReport, Origin, SledSource, SledStore, StoreError,
 };
-use rollout_engine::{Clock, Engine, EngineError, Handle};
+use rollout_engine::{Clock, Engine, EngineError, Handle, pass_alarms_on};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle};
 use tracing::{info, warn};
 
 use crate::access::Peer;
-use crate::alarms;
 use crate::config::Config;
 use crate::endpoints::Endpoints;
 use crate::observe::Performer;
@@ -179,7 +178,7 @@ impl Daemon {
             engine: tokio::spawn(engine.run()),
             server: tokio::spawn(server.into_future()),
             tending: tokio::spawn(systemd::tend(handle.clone(), origin, stopping.subscribe())),
-            alarmed: tokio::spawn(alarms::pass_on(
+            alarmed: tokio::spawn(pass_alarms_on(
                 alarmed,
                 handle.clone(),
                 until(stopping.subscribe()),

@@ -198,6 +198,10 @@ impl Rollout {
     /// Time that the wall clock skipped has not been seen by anybody.
     fn jump(&mut self, by: SignedDuration) {
         self.find_window_anew();
+        if by.is_positive() {
+            // As long ago as before. After a machine's sleep that is too late, which brings no call of other values.
+            self.flipped_at = self.flipped_at.map(|at| saturating_add(at, by));
+        }
         let baking = self.baking().map(|(number, _)| number).filter(|_| by.is_positive());
         if let Some(bake) = baking.and_then(|number| self.phase_mut(number).bake.as_mut()) {
             bake.jumped = bake.jumped.saturating_add(by);

@@ -163,7 +163,8 @@ impl Rollout {
     }
 
     /// From when on a source counts: one that looks back over its own time never beyond the last change of a flag, since other
-    /// values were in force then.
+    /// values were in force then. A call counts when it ended, and may have run for longer than its source looks back, so what
+    /// counts calls is told the change alone.
     fn counts_from(&self, source: &Source, from: Timestamp, to: Timestamp) -> Timestamp {
         let back = match source {
             Source::Function(_) => return from,
@@ -173,7 +174,11 @@ impl Rollout {
             }
             Source::Http(_) | Source::Prometheus(_) => from,
         };
-        self.flipped_at.map_or(back, |at| back.max(at).min(to))
+        let Some(flipped) = self.flipped_at else { return back };
+        match source.calls() {
+            Some(_) => flipped.min(to),
+            None => back.max(flipped).min(to),
+        }
     }
 
     /// The planned time between two readings at a moment.

@@ -1,30 +1,33 @@
 //! Owns the way of an alarm to the engine: a source shows what looks like a breach, so its rollout looks at once.
 //!
-//! A reading that is under way keeps the engine from beginning another one, and it may have asked that source before the
-//! alarm. So the alarm is remembered here, and passed on again as soon as that reading was judged. Refuses to judge: what an
-//! alarm comes to is decided by a reading, in the core.
+//! A reading that is under way keeps the engine from beginning another one, and it may have asked that source before
+//! the alarm. So the alarm is remembered here, and passed on again as soon as that reading was judged. Refuses to
+//! judge: what an alarm comes to is decided by a reading, in the core.
 
 use std::collections::BTreeMap;
 
 use rollout_core::{RolloutId, Seq};
-use rollout_engine::Handle;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 
-/// How many alarms may wait; one for each deployment is enough, and what does not fit comes again.
-pub(crate) const ALARMS_MAX: usize = 16;
+use crate::handle::Handle;
 
 /// A source that follows a deployment's stream shows what looks like a breach.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Alarm {
+pub struct Alarm {
     /// The deployment.
-    pub(crate) deployment: String,
+    pub deployment: String,
     /// Whose readings ask that source.
-    pub(crate) rollout: RolloutId,
+    pub rollout: RolloutId,
 }
 
-/// Passes alarms on until `over`.
-pub(crate) async fn pass_on(
+impl Alarm {
+    /// How many may wait on their way; one for each deployment is enough, and what does not fit comes again.
+    pub const WAITING_MAX: usize = 16;
+}
+
+/// Passes alarms on until `over`, or until the engine or whoever raises them is gone.
+pub async fn pass_alarms_on(
     mut alarms: mpsc::Receiver<Alarm>,
     handle: Handle,
     over: impl Future<Output = ()>,
@@ -34,6 +37,8 @@ pub(crate) async fn pass_on(
     let pass_on = async {
         loop {
             tokio::select! {
+                // In a fixed order, so that a simulated run repeats itself.
+                biased;
                 alarm = alarms.recv() => {
                     let Some(alarm) = alarm else { return };
                     // Looked up before it is passed on, which begins a reading where none is under way.
@@ -50,6 +55,7 @@ pub(crate) async fn pass_on(
         }
     };
     tokio::select! {
+        biased;
         () = pass_on => {}
         () = over => {}
     }
