@@ -203,11 +203,11 @@ impl Bound {
 }
 
 impl Comparison {
-    fn points_up(self) -> bool {
+    pub(crate) fn points_up(self) -> bool {
         matches!(self, Self::Greater | Self::GreaterOrEqual)
     }
 
-    fn points_down(self) -> bool {
+    pub(crate) fn points_down(self) -> bool {
         matches!(self, Self::Less | Self::LessOrEqual)
     }
 

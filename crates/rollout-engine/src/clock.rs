@@ -15,6 +15,8 @@ use jiff::{SignedDuration, Timestamp};
 const WAIT_MAX: Duration = Duration::from_secs(5);
 /// While ahead of the wall clock, the engine's time is slower by this part, so that the two meet again.
 const CATCH_UP: i32 = 16;
+/// More than what is rounded away in any time that a plan takes: a nanosecond with each reading.
+const ROUNDING_MAX: SignedDuration = SignedDuration::from_secs(1);
 
 /// What two clocks say at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,11 +93,14 @@ impl SteadyTime {
         self.now.duration_since(self.wall()).max(SignedDuration::ZERO)
     }
 
-    /// The time at which the wall clock will show `wall`, or showed it, if it is not set again.
+    /// The time at which the wall clock will show `wall`, or showed it, if it is not set again; while this time is ahead, up to
+    /// [`ROUNDING_MAX`] later, so that nothing is early by what each reading rounds.
     pub(crate) fn when(&self, wall: Timestamp) -> Timestamp {
         let until = wall.duration_since(self.wall());
         let lost = until.max(SignedDuration::ZERO) / CATCH_UP;
-        wall.checked_add((self.ahead() - lost).max(SignedDuration::ZERO)).unwrap_or(Timestamp::MAX)
+        let ahead = (self.ahead() - lost).max(SignedDuration::ZERO);
+        let rounding = if ahead.is_zero() { ahead } else { ROUNDING_MAX };
+        wall.checked_add(ahead + rounding).unwrap_or(Timestamp::MAX)
     }
 
     /// Waits until the time `at`, or a bounded while. Cancel-safe.
@@ -256,10 +261,11 @@ mod tests {
         time.not_before(start + 3 * hour);
         let (soon, late) = (start + 16 * hour, start + 100 * hour);
         let when = [start, soon, late].map(|wall| time.when(wall));
-        assert_eq!(when, [start + 3 * hour, soon + 2 * hour, late], "it catches up on the way");
+        let in_time = [start + 3 * hour + ROUNDING_MAX, soon + 2 * hour + ROUNDING_MAX, late];
+        assert_eq!(when, in_time, "it catches up on the way");
         clock.advance(16 * hour);
         time.read();
-        assert_eq!((time.wall(), time.now(), time.ahead()), (soon, when[1], 2 * hour));
+        assert_eq!((time.wall(), time.now(), time.ahead()), (soon, soon + 2 * hour, 2 * hour));
         clock.advance(84 * hour);
         time.read();
         assert_eq!((time.wall(), time.now()), (late, late));

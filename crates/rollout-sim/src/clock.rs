@@ -92,6 +92,11 @@ impl SimClock {
         state.truth.checked_add(left).ok()
     }
 
+    /// What the wall clock shows.
+    pub(crate) fn wall(&self) -> Timestamp {
+        self.state().wall()
+    }
+
     /// Time that really passed since the beginning, as a running machine counts it.
     pub(crate) fn elapsed(&self) -> Duration {
         Duration::try_from(self.state().elapsed()).unwrap_or_default()

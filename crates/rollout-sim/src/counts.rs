@@ -21,6 +21,8 @@ pub(crate) struct Around<'a> {
     pub(crate) book: Option<&'a Book>,
     /// True time.
     pub(crate) now: Timestamp,
+    /// What the machine's wall clock shows.
+    pub(crate) wall: Timestamp,
     /// For how long the process has run.
     pub(crate) up: SignedDuration,
     pub(crate) clocks: Clocks,
@@ -292,7 +294,7 @@ pub(crate) fn invariant_4_failing_calls_roll_back(
 /// When the last call failed that makes a source of this rollout a breach which everybody can see; `None` = there is
 /// none.
 fn shows_a_breach(view: &View, around: &Around<'_>) -> Option<Timestamp> {
-    let Around { book, now, up, clocks } = *around;
+    let Around { book, now, up, clocks, wall: _ } = *around;
     let book = book?;
     let settled = |at: Timestamp| at + SETTLED < now;
     let can_see = clocks == Clocks::Right

@@ -77,8 +77,11 @@ fn journal_runs_forward(moment: &Moment<'_>) -> Check {
 /// 1. No flag is turned on unless every gate of its phase was open and every earlier phase was completed or skipped.
 fn invariant_1_gates_were_open(moment: &Moment<'_>) -> Check {
     const NAME: &str = "invariant 1 (gates)";
+    let (view, wall) = (moment.view, moment.around.wall);
+    if matches!(moment.event.kind, EventKind::BaselineStarted) && wall < view.start_at {
+        return fail(NAME, moment, format!("it begins at {wall}, not at {}", view.start_at));
+    }
     let EventKind::EnablingStarted { phase } = &moment.event.kind else { return Ok(()) };
-    let view = moment.view;
     let Some(planned) = view.plan.phase(*phase) else {
         return fail(NAME, moment, "no such phase");
     };
@@ -105,9 +108,9 @@ fn invariant_1_gates_were_open(moment: &Moment<'_>) -> Check {
         return fail(NAME, moment, "no preflight of this attempt was good");
     }
     if let Some(window) = &planned.change_window
-        && !is_open(&window.cron, window.lasts, moment.event.at)
+        && !is_open(&window.cron, window.lasts, wall)
     {
-        return fail(NAME, moment, format!("the change window is closed at {}", moment.event.at));
+        return fail(NAME, moment, format!("the change window is closed at {wall}"));
     }
     Ok(())
 }

@@ -32,6 +32,8 @@ pub(crate) struct Observer {
     up_since: SignedDuration,
     /// True time.
     pub(crate) now: Timestamp,
+    /// What the machine's wall clock shows.
+    pub(crate) wall: Timestamp,
     clocks: Clocks,
     /// What truly ran at the deployments, and how they could be reached.
     books: BTreeMap<String, Book>,
@@ -58,7 +60,8 @@ pub(crate) struct Observer {
     /// A batch of which nobody knows whether it was kept.
     in_doubt: Vec<Append>,
     /// When that was.
-    doubted_at: Timestamp,
+    /// That, and what the wall clock showed.
+    doubted_at: (Timestamp, Timestamp),
     /// The longest journal that a person was told of, per rollout.
     acknowledged: BTreeMap<RolloutId, u64>,
     failure: Option<String>,
@@ -88,6 +91,7 @@ impl Observer {
             uptime: SignedDuration::ZERO,
             up_since: SignedDuration::ZERO,
             now: beginning(),
+            wall: beginning(),
             clocks: match (script.trouble.jumps, script.trouble.sleeps) {
                 (0, 0) => Clocks::Right,
                 _ => Clocks::Any,
@@ -104,7 +108,7 @@ impl Observer {
             dark_breaches: BTreeMap::new(),
             dark_restored: BTreeSet::new(),
             in_doubt: Vec::new(),
-            doubted_at: Timestamp::MIN,
+            doubted_at: (Timestamp::MIN, Timestamp::MIN),
             acknowledged: BTreeMap::new(),
             failure: None,
             changed_at: Timestamp::MIN,
@@ -142,7 +146,7 @@ impl Observer {
     /// A batch was tried, and nobody knows what became of it until the store is opened again.
     pub(crate) fn doubts(&mut self, batch: &[Append]) {
         self.in_doubt = batch.to_vec();
-        self.doubted_at = self.now;
+        self.doubted_at = (self.now, self.wall);
         self.dark = true;
     }
 
@@ -177,11 +181,12 @@ impl Observer {
             self.require(Err("store: a batch was kept in part".to_owned()));
         }
         // They are there to be read, but a power cut would still take them. What they tell was true when they were written.
-        let now = std::mem::replace(&mut self.now, self.doubted_at);
+        let moment = (self.now, self.wall);
+        (self.now, self.wall) = self.doubted_at;
         for append in &kept {
             self.append(append.rollout, append.after, &append.entries);
         }
-        self.now = now;
+        (self.now, self.wall) = moment;
         for (id, found) in journals {
             let known = self.views.get(id).map_or(0, |view| view.payloads.len());
             if found.len() != known {
@@ -244,8 +249,12 @@ impl Observer {
         }
     }
 
-    /// The clock was set while no process ran: it is taken for downtime, and nobody can say any more when flags were set.
-    pub(crate) fn clock_was_set_unseen(&mut self) {
+    /// The clock was set. While no process runs that is taken for downtime, and nobody can say any more when flags were set.
+    pub(crate) fn clock_was_set(&mut self, by: SignedDuration, is_seen: bool) {
+        self.wall += by;
+        if is_seen {
+            return;
+        }
         self.landed.clear();
         for view in self.views.values_mut() {
             view.flip_landed = None;
@@ -510,6 +519,7 @@ impl Observer {
         Around {
             book: self.books.get(deployment),
             now: self.now,
+            wall: self.wall,
             up: self.uptime - self.up_since,
             clocks: self.clocks,
         }

@@ -231,6 +231,7 @@ impl Sim {
             Some(_) => self.clock.sleep_to(at),
             None => self.clock.pass_to(at),
         }
+        world.observer.wall = self.clock.wall();
         if self.life.is_some() && self.asleep_until.is_none() {
             world.observer.uptime += passed;
         }
@@ -290,9 +291,7 @@ impl Sim {
                 }
             }
             Happening::Jumps(by) => {
-                if self.life.is_none() {
-                    world.observer.clock_was_set_unseen();
-                }
+                world.observer.clock_was_set(by, self.life.is_some());
                 drop(world);
                 self.clock.jump(by);
             }

@@ -19,6 +19,8 @@ use crate::plans;
 pub(crate) struct View {
     pub(crate) id: RolloutId,
     pub(crate) plan: Plan,
+    /// When a person wants it to begin.
+    pub(crate) start_at: Timestamp,
     pub(crate) payloads: Vec<Vec<u8>>,
     /// Up to here nothing can be lost any more.
     pub(crate) on_disk: u64,
@@ -148,11 +150,12 @@ pub(crate) enum Says {
 impl View {
     /// A view from the first event of a journal; `None` when that is no creation.
     pub(crate) fn new(event: &Event, uptime: SignedDuration) -> Option<Self> {
-        let EventKind::RolloutCreated { id, plan, .. } = &event.kind else { return None };
+        let EventKind::RolloutCreated { id, plan, start_at, .. } = &event.kind else { return None };
         let phase = PhaseView::fresh();
         Some(Self {
             id: *id,
             plan: (**plan).clone(),
+            start_at: *start_at,
             payloads: Vec::new(),
             on_disk: 0,
             last_at: event.at,

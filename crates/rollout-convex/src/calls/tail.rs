@@ -291,6 +291,12 @@ impl Tail {
             Phase::Idle | Phase::Starting | Phase::Live => Ok(span.to),
         };
         let to = to.unwrap_or(span.to).min(span.to);
+        if let Phase::Failing { reason, .. } = &self.phase
+            && to <= looked_from
+        {
+            // What was heard last is of before the span.
+            return Err(Lack::Failed(reason.clone()));
+        }
         let filter = Filter::of(calls);
         let tallies = self.samples.tallies(&filter, when);
         if span.end == SpanEnd::Now {

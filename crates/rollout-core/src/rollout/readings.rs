@@ -8,13 +8,13 @@ use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::state::{RollbackStage, Rollout, Smoke, Stage, Status};
 use super::step::Step;
 use super::{GAP_INTERVALS, VERIFICATION_TRIES_MAX};
 use crate::cadence::{saturating_add, saturating_sub};
-use crate::criterion::{Criterion, Verdict};
+use crate::criterion::{Criterion, Unit, Verdict};
 use crate::effect::{Fault, FaultClass, Pace};
 use crate::event::{EventKind, GapCause, HoldReason, RollbackCause};
 use crate::id::{FlagName, PhaseNumber};
@@ -23,6 +23,7 @@ use crate::measurement::{
 };
 use crate::plan::{MissedPolicy, Plan};
 use crate::retry;
+use crate::source::{Basis, Source};
 
 /// Whether anybody tells about a stretch of time in which nobody looked.
 #[derive(Clone, Copy)]
@@ -336,6 +337,7 @@ impl Rollout {
             let measured =
                 found.map_or_else(not_measured, |measurement| measurement.measured.clone());
             let basis = found.and_then(|measurement| measurement.basis);
+            let measured = self.too_few_yet(criterion, &measured, basis).unwrap_or(measured);
             let (verdict, reason) = criterion.judge(&measured);
             Judged { criterion: criterion.name.clone(), measured, verdict, reason, basis }
         });
@@ -347,6 +349,40 @@ impl Rollout {
         writes.retain(|flag, written| self.known.writes.get(flag) != Some(&written.at));
         let push = push.filter(|at| self.known.push != Some(*at));
         JudgedReading { flags, writes, push, cursors, judged, probes, verdict }
+    }
+
+    /// A number of calls that is too low so far says nothing yet while it is of less time than its source looks back over, since a
+    /// flag was changed or the stream was not heard: more may come. What is too high already is.
+    fn too_few_yet(
+        &self,
+        criterion: &Criterion,
+        measured: &Measured,
+        basis: Option<Basis>,
+    ) -> Option<Measured> {
+        let (source, basis) = (self.plan.sources.get(&criterion.source)?, basis?);
+        let calls = source.calls().filter(|_| criterion.unit == Unit::Count)?;
+        let bound = match criterion.judge(measured).0 {
+            Verdict::Breach => {
+                criterion.alert.as_ref().filter(|alert| alert.comparison.points_down())
+            }
+            Verdict::Warn => {
+                criterion.target.as_ref().filter(|target| target.comparison.points_up())
+            }
+            Verdict::Pass | Verdict::NoData | Verdict::Error => None,
+        };
+        bound?;
+        // The deployment's own metrics are of whole minutes.
+        let whole = match source {
+            Source::AppMetrics(_) => calls.over.saturating_sub(METRICS_COARSE),
+            Source::Executions(_)
+            | Source::Function(_)
+            | Source::Http(_)
+            | Source::Prometheus(_) => calls.over,
+        };
+        let span = basis.to.duration_since(basis.from);
+        let words =
+            || format!("too few in {} s so far; {} s count", span.as_secs(), calls.over.as_secs());
+        (span < whole).then(|| Measured::Missing(words()))
     }
 
     /// The phase that a rollback without further words means.
@@ -382,3 +418,6 @@ fn clip(value: String) -> String {
     let cut = (0..=Plan::VALUE_BYTES_MAX).rev().find(|at| value.is_char_boundary(*at)).unwrap_or(0);
     format!("{}… ({} bytes)", &value[..cut], value.len())
 }
+
+/// By how much the span of what counts whole minutes may be shorter than it is said to be.
+const METRICS_COARSE: SignedDuration = SignedDuration::from_mins(2);

@@ -10,9 +10,9 @@ use jiff::{SignedDuration, Timestamp};
 use super::fixtures::{flag, hours, minutes, phase, single};
 use super::world::{Link, World};
 use crate::{
-    Calls, Command, DriftPolicy, Effect, EventKind, GapCause, HoldReason, Input, Measured,
-    PendingEffect, Phase, PhaseNumber, Plan, PlanParts, PushPolicy, RollbackScope, Source, Stage,
-    Status, Written, sentence,
+    Bound, Calls, Command, Comparison, DriftPolicy, Effect, EventKind, GapCause, HoldReason, Input,
+    Limit, Measured, PendingEffect, Phase, PhaseNumber, Plan, PlanParts, PushPolicy, RollbackScope,
+    Source, Stage, Status, Unit, Written, sentence,
 };
 
 /// A world in the bake window of the only phase, after two hours of watching.
@@ -434,6 +434,25 @@ fn counts_an_hour(parts: &mut PlanParts) {
     if let Some(Source::Executions(calls)) = parts.sources.get_mut("health") {
         calls.over = hours(1);
     }
+}
+
+#[test]
+fn too_few_calls_since_the_flip_are_no_breach_before_their_time() {
+    let too_few = |comparison| Some(Bound { comparison, limit: Limit::Number(10.0) });
+    let mut parts = single();
+    counts_calls(&mut parts);
+    parts.criteria[0].unit = Unit::Count;
+    parts.criteria[0].target = too_few(Comparison::GreaterOrEqual);
+    parts.criteria[0].alert = too_few(Comparison::Less);
+    let mut world = World::new(Plan::try_new(parts).unwrap());
+    world.errors = Measured::Number(12.0);
+    world.until("on", |rollout| rollout.phases()[0].stage == Stage::Verifying);
+    world.errors = Measured::Number(0.0);
+    world.pass(minutes(10));
+    assert_eq!(world.count(|kind| matches!(kind, EventKind::RollbackStarted { .. })), 0);
+    assert_ne!(stage(&world), Stage::Baking, "nobody can say yet that it is well");
+    world.pass(minutes(30));
+    assert_eq!(world.value("RETRY"), Some("false"), "too few in the whole quarter of an hour");
 }
 
 #[test]

@@ -12,8 +12,8 @@ use jiff::{SignedDuration, Timestamp};
 use super::fixtures::flag;
 use super::model::Model;
 use crate::{
-    Actor, Command, Creation, Effect, Event, EventKind, Fault, FaultClass, FlagName, Input,
-    Measured, Measurement, Observation, Order, Outcome, PendingEffect, Plan, ProbeAnswer,
+    Actor, Basis, Command, Creation, Effect, Event, EventKind, Extent, Fault, FaultClass, FlagName,
+    Input, Measured, Measurement, Observation, Order, Outcome, PendingEffect, Plan, ProbeAnswer,
     ProbeKind, ProbeState, Reading, Rejection, Rollout, RolloutId, Source, Written,
 };
 
@@ -259,7 +259,13 @@ impl World {
                 (None, "errors", _) => self.errors.clone(),
                 (None, ..) => Measured::Number(0.0),
             };
-            Measurement::of(&metric.criterion, measured)
+            let basis = source.ask.calls().map(|calls| Basis {
+                from: source.span.from.max(source.span.to - calls.over),
+                to: source.span.to,
+                samples: None,
+                extent: Extent::Whole,
+            });
+            Measurement { criterion: metric.criterion.clone(), measured, basis }
         });
         let probes = wanted.probes.iter().map(|probe| {
             let found = match &probe.kind {
