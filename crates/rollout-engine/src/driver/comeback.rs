@@ -9,13 +9,14 @@ use jiff::Timestamp;
 use rollout_core::{Actor, Command, Input, Order, Rollout, RolloutId};
 use tracing::{info, warn};
 
+use super::acknowledged::Acknowledged;
 use super::condition::{Condition, Owed, REOPEN_EVERY, Shortage, TELL_EVERY, words};
 use super::{Answer, CLOCK_JUMP_MIN, Engine, Staged, Work, restraint, stage_events};
 use crate::board::Board;
 use crate::effects::Restraint;
 use crate::error::EngineError;
 use crate::resume;
-use crate::store::{Head, Store, StoreError};
+use crate::store::{Store, StoreError};
 
 impl Engine {
     pub(super) fn try_to_open(&mut self, now: Timestamp) {
@@ -37,7 +38,8 @@ impl Engine {
     /// to flags meanwhile.
     pub(super) async fn come_back(&mut self, store: Box<dyn Store>) -> Result<(), StoreError> {
         let heads = self.take_store(store).await?;
-        self.check_acknowledged(&heads)?;
+        self.acknowledged.check(&self.store, &heads).await?;
+        let mut found = Acknowledged::of(heads);
         let mut board = resume::load(&self.store).await.map_err(as_store_error)?;
         let shortage = self.shortage_after_dark().await;
         let (mut batch, mut decisions) = (Vec::new(), Vec::new());
@@ -57,9 +59,11 @@ impl Engine {
             }
         }
         if !batch.is_empty() {
+            found.attempt(&batch)?;
             self.store.commit(batch).await?;
+            found.accept();
         }
-        self.board = board;
+        (self.acknowledged, self.board) = (found, board);
         self.effects.disown_all();
         self.backlog.retain(Work::is_of_people);
         self.effects.restrain(match shortage {
@@ -88,21 +92,6 @@ impl Engine {
         }
         ids.sort();
         ids
-    }
-
-    /// Refuses a store that has lost what was acknowledged.
-    fn check_acknowledged(&self, heads: &[Head]) -> Result<(), StoreError> {
-        let Condition::Dark(dark) = &self.condition else { return Ok(()) };
-        let end =
-            |id: &RolloutId| heads.iter().find(|head| head.rollout == *id).map(|head| head.seq);
-        match dark.acknowledged.iter().find(|(id, seq)| end(id).is_none_or(|end| end < **seq)) {
-            None => Ok(()),
-            Some((id, seq)) => {
-                let what =
-                    format!("entry {seq} of {id} was acknowledged and is not there any more");
-                Err(StoreError::Unreadable { what, source: None })
-            }
-        }
     }
 
     /// Whether the reserve is missing once the store is open again.
@@ -148,7 +137,7 @@ impl Engine {
             inputs.push(Input::ClockJumped { by: dark.jumped });
         }
         // A person was told that it is not known whether their request was recorded, and it may have been.
-        let grown = dark.acknowledged.get(&rollout.id()) != Some(&rollout.seq());
+        let grown = self.acknowledged.end(rollout.id()) != Some(rollout.seq());
         if dark.refused.contains(&rollout.id()) && grown {
             inputs.push(Input::Ordered(look_first()));
         }

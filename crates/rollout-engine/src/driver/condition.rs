@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
-use rollout_core::{PhaseNumber, RolloutId, Seq};
+use rollout_core::{PhaseNumber, RolloutId};
 
 use crate::handle::{StoreCondition, StoreState};
 use crate::reopen::Opening;
@@ -36,8 +36,6 @@ pub(super) struct Shortage {
 pub(super) struct Dark {
     pub(super) since: Timestamp,
     pub(super) cause: StoreError,
-    /// How far each journal was when something was acknowledged last; a store that has less is not taken.
-    pub(super) acknowledged: BTreeMap<RolloutId, Seq>,
     /// Rollouts of which a person was told that it is not known whether their request was recorded.
     pub(super) refused: BTreeSet<RolloutId>,
     /// By how much the wall clock jumped meanwhile.

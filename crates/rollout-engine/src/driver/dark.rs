@@ -30,14 +30,11 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let now = self.time.now();
         let try_at = now.checked_add(REOPEN_EVERY).unwrap_or(Timestamp::MAX);
-        let acknowledged =
-            self.board.all().iter().map(|rollout| (rollout.id(), rollout.seq())).collect();
         error!(code = "RO0210", "nothing can be recorded: {}", words(&cause));
         let owed = BTreeMap::new();
         let dark = Dark {
             since: now,
             cause,
-            acknowledged,
             refused: BTreeSet::new(),
             jumped: SignedDuration::ZERO,
             owed,

@@ -36,6 +36,7 @@ pub mod memory;
 
 use rollout_core::{RolloutId, Seq};
 
+pub(crate) use self::chain::{hash_at, heads_after};
 pub use self::codec::{CodecError, RECORD_BYTES_MAX, decode, encode};
 pub use self::directory::Repair;
 pub use self::error::{Damage, StoreError};
