@@ -8,6 +8,7 @@
 //!
 //! Two implementations: [`SledStore`] on disk and, for tests, `MemoryStore`. One suite, `contract.rs`, judges both.
 
+mod afresh;
 mod anchor;
 pub mod backup;
 mod chain;
