@@ -43,6 +43,7 @@ use crate::store::record::encode_event;
 use crate::store::{Append, Standing, Store, StoreError, Writer, WriterHandle};
 
 use self::acknowledged::Acknowledged;
+use self::comeback::Arrived;
 use self::condition::Condition;
 use self::restraint::Tends;
 
@@ -72,7 +73,7 @@ pub struct Engine {
     source: Option<Arc<dyn OpenStore>>,
     acknowledged: Acknowledged,
     condition: Condition,
-    reopened: Option<Result<Box<dyn Store>, StoreError>>,
+    reopened: Option<Result<Arrived, StoreError>>,
     time: SteadyTime,
     board: Board,
     effects: Effects,

@@ -11,6 +11,7 @@ use rollout_core::Event;
 use tracing::{error, info, warn};
 
 use super::acknowledged::Fate;
+use super::comeback::arrive;
 use super::condition::{Condition, Shortage, TELL_EVERY, words};
 use super::restraint::{self, Ends, Tends};
 use super::{Answer, Decided, Engine, Staged, Work, refuse_all, stage_events, within};
@@ -53,7 +54,10 @@ impl Engine {
                 Err((decisions, failure)) => self.darken(decisions, failure, None),
             },
             Ok(Err(again)) => self.darken(decisions, again, None),
-            Err(_) => self.darken(decisions, failure, Some(opening)),
+            Err(_) => {
+                let arrival = arrive(opening, self.acknowledged.clone());
+                self.darken(decisions, failure, Some(arrival))
+            }
         }
     }
 
@@ -219,7 +223,7 @@ impl Engine {
         self.note_jump(&work);
         if let Some(opened) = self.reopened.take() {
             let back = match opened {
-                Ok(store) => within(self.come_back(store)).await,
+                Ok(arrived) => within(self.come_back(arrived)).await,
                 Err(error) => Err(error),
             };
             match back {

@@ -83,6 +83,8 @@ async fn a_refused_start_that_landed_all_the_same_is_held() {
     match all.get(1) {
         Some(landed) => {
             assert!(answer.to_string().contains("is not known"), "{answer}");
+            // Where no flag is on, it ends instead, and the next one knows nothing of this answer.
+            assert!(answer.to_string().contains("unless rolloutd was started again"), "{answer}");
             assert!(landed.holds().iter().any(|hold| hold.reason == HoldReason::Person));
         }
         None => assert!(answer.to_string().contains("nothing was changed"), "{answer}"),
