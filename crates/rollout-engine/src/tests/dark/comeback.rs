@@ -1,5 +1,6 @@
 //! The way back from the dark, and what must not get lost or begin on it.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 
@@ -8,7 +9,7 @@ use rollout_core::Command;
 use super::*;
 use crate::Engine;
 use crate::reopen::{OpenStore, Opening, Refilling};
-use crate::store::memory::{MemorySource, MemoryStore};
+use crate::store::memory::MemorySource;
 use crate::store::{Append, Head, IdempotencyRow, Store, StoreError};
 
 /// One phase done, the second one rolled back, all well again.
@@ -125,15 +126,18 @@ async fn what_was_to_be_written_before_the_disk_was_full_is_not_written_a_day_la
     panic!("no commit of the first twenty begins an enabling");
 }
 
-/// Commits hang as soon as and as long as the other end of the channel says nothing.
+/// Commits and looks at the heads hang as soon as and as long as the other end of the channel says nothing.
 struct Hanging {
-    inner: MemoryStore,
+    inner: Box<dyn Store>,
     hangs: Arc<AtomicBool>,
     leave: Receiver<()>,
 }
 
 impl Store for Hanging {
     fn heads(&self) -> Result<Vec<Head>, StoreError> {
+        if self.hangs.load(Ordering::SeqCst) {
+            let _ = self.leave.recv();
+        }
         self.inner.heads()
     }
 
@@ -171,7 +175,7 @@ async fn a_disk_that_hangs_does_not_keep_a_breach_from_being_rolled_back() {
     let (disk, deployment) = (MemoryDisk::new(), Deployment::default());
     let hangs = Arc::new(AtomicBool::new(false));
     let (go_on, leave) = channel();
-    let store = Hanging { inner: disk.open(), hangs: Arc::clone(&hangs), leave };
+    let store = Hanging { inner: Box::new(disk.open()), hangs: Arc::clone(&hangs), leave };
     let (clock, performer) = (deployment.clock(start()), Arc::new(deployment.clone()));
     let opened =
         Engine::open_with(Box::new(store), Arc::new(disk.source()), clock, performer).await;
@@ -284,4 +288,55 @@ async fn an_older_copy_of_the_own_store_that_went_on_otherwise_is_not_taken() {
         store.commit(&[Append { rollout, after, entries, standing, idempotency: None }]).unwrap();
     };
     finds(&other, go_on_otherwise).await;
+}
+
+/// The store opens again and takes for ever to be read.
+struct Slow {
+    own: MemorySource,
+    leave: Mutex<Option<Receiver<()>>>,
+}
+
+impl OpenStore for Slow {
+    fn open(&self, after: &StoreError) -> Opening {
+        let (opening, hangs) = (self.own.open(after), Arc::new(AtomicBool::new(true)));
+        let leave = self.leave.lock().unwrap().take();
+        Box::pin(async move {
+            let (inner, leave) = (opening.await?, leave.unwrap());
+            Ok(Box::new(Hanging { inner, hangs, leave }) as _)
+        })
+    }
+
+    fn refill(&self) -> Refilling {
+        self.own.refill()
+    }
+}
+
+#[tokio::test]
+async fn a_large_store_is_read_beside_a_loop_that_watches_on() {
+    let (disk, deployment) = (MemoryDisk::new(), Deployment::default());
+    let (go_on, leave) = channel();
+    let source = Arc::new(Slow { own: disk.source(), leave: Mutex::new(None) });
+    let (clock, performer) = (deployment.clock(start()), Arc::new(deployment.clone()));
+    let there = Arc::clone(&source);
+    let opened = Engine::open_with(Box::new(disk.open()), there, clock, performer).await;
+    let (engine, handle) = opened.unwrap();
+    let running = tokio::spawn(engine.run());
+    let mut run = Run { disk, deployment: deployment.clone(), handle, running };
+    run.create().await;
+    in_the_second_window(&run).await;
+    run.disk.fail_commits_from(1, Failure::BeforeDurable, Broken::Opening);
+    let dark = run.until_state(StoreState::Failing).await;
+    *source.leave.lock().unwrap() = Some(leave);
+    run.disk.heal();
+    run.until_time(dark + SignedDuration::from_mins(5)).await;
+    assert!(source.leave.lock().unwrap().is_none(), "the store is being read");
+    deployment.errors_from(deployment.readings() + 1, 7.0);
+    let off = |_: &Rollout| deployment.env().values().any(|value| value == "false");
+    run.until("the flag is put back", off).await;
+    assert_eq!(run.handle.status().await.unwrap().store.state, StoreState::Failing);
+    drop(go_on);
+    run.until_state(StoreState::Well).await;
+    let rolled_back = |rollout: &Rollout| rollout.phases()[1].stage == Stage::RolledBack;
+    run.until("the rollback on disk", rolled_back).await;
+    run.stop().await.unwrap();
 }
