@@ -48,7 +48,7 @@ pub enum EventKind {
         /// When the baseline may begin.
         start_at: Timestamp,
     },
-    /// The engine started again and took the rollout up.
+    /// The engine took the rollout up again: it was started again, or had its store again.
     EngineResumed {
         /// The latest moment at which the engine was known to run before.
         last_seen: Timestamp,

@@ -8,6 +8,7 @@
 //! from again it does not while a flag is on: `failing.rs` finds out what landed and goes on, and as long as nothing can be
 //! recorded `dark.rs` watches and puts flags back, and does nothing else; `comeback.rs` ends that.
 
+mod acknowledged;
 mod answers;
 mod comeback;
 mod condition;
@@ -42,6 +43,8 @@ use crate::resume;
 use crate::store::record::encode_event;
 use crate::store::{Append, Standing, Store, StoreError, Writer, WriterHandle};
 
+use self::acknowledged::Acknowledged;
+use self::comeback::Arrived;
 use self::condition::Condition;
 use self::restraint::Tends;
 
@@ -69,8 +72,9 @@ pub struct Engine {
     store: WriterHandle,
     /// Where the store comes from when it has failed; without one, its first error ends the engine.
     source: Option<Arc<dyn OpenStore>>,
+    acknowledged: Acknowledged,
     condition: Condition,
-    reopened: Option<Result<Box<dyn Store>, StoreError>>,
+    reopened: Option<Result<Arrived, StoreError>>,
     time: SteadyTime,
     board: Board,
     effects: Effects,
@@ -155,6 +159,7 @@ impl Engine {
     ) -> Result<(Self, Handle), EngineError> {
         let (writer, store) = Writer::spawn(store)?;
         let board = resume::load(&store).await?;
+        let acknowledged = Acknowledged::of(store.heads().await?);
         let (sender, inbox) = mpsc::channel(INBOX_MAX);
         let progress = broadcast::Sender::new(PROGRESS_MAX);
         let turns = Arc::new(AtomicU64::new(0));
@@ -167,6 +172,7 @@ impl Engine {
             writer: Some(writer),
             store,
             source,
+            acknowledged,
             condition: Condition::Well,
             reopened: None,
             audited_at: time.now(),
@@ -347,10 +353,18 @@ impl Engine {
         if batch.is_empty() {
             return Ok(());
         }
-        if let Err(error) = within(self.store.commit(batch)).await {
+        if let Err(error) = self.commit(batch).await {
             return self.store_failed(decisions, error).await;
         }
         decisions.into_iter().for_each(|decided| self.publish(decided));
+        Ok(())
+    }
+
+    /// Makes a batch durable, and remembers by what the store is known from then on.
+    async fn commit(&mut self, batch: Vec<Append>) -> Result<(), StoreError> {
+        self.acknowledged.attempt(&batch)?;
+        within(self.store.commit(batch)).await?;
+        self.acknowledged.accept();
         Ok(())
     }
 

@@ -105,7 +105,7 @@ impl fmt::Display for Unrecorded {
         match self {
             Self::Nothing => f.write_str("nothing can be recorded, so nothing was changed"),
             Self::NotKnown => f.write_str(
-                "nothing can be recorded, and whether this was is not known; if it was, it is held once the store is back",
+                "nothing can be recorded, and whether this was is not known; look for it once the store is back: if it is there, it is held, unless rolloutd was started again meanwhile",
             ),
             Self::RollbackUnderWay => {
                 f.write_str("the rollback is under way but cannot be recorded")

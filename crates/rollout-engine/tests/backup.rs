@@ -154,6 +154,40 @@ fn live_rollouts_are_held_and_ended_ones_left_alone() {
     }
 }
 
+/// The reason names the file, and paths may be longer than a reason.
+#[test]
+fn rollouts_are_held_for_whatever_reason_is_given_or_the_restore_fails() {
+    let (dir, mut store) = filled();
+    let file = dir.path().join("backup");
+    fs::write(&file, backed_up(&store)).unwrap();
+    store.close().unwrap();
+    let held = |place: &Path, reason: String| {
+        let at = "2027-01-01T00:00:00Z".parse().unwrap();
+        let then = Then::Hold(HoldOrder { at, actor: "ada".into(), reason });
+        backup::restore(place, &mut File::open(&file).unwrap(), Existing::Keep, &then).map(drop)
+    };
+    let place = dir.path().join("long");
+    held(&place, format!("restored from /{}", "ö/".repeat(2_000))).unwrap();
+    let back = open(&place);
+    let mut live = 0;
+    for head in back.heads().unwrap().iter().filter(|head| head.standing == Standing::Live) {
+        let entries = back.journal(head.rollout, Seq::FIRST).unwrap();
+        let events: Vec<_> = entries.iter().map(|it| decode_event(&it.payload).unwrap()).collect();
+        let rollout = Rollout::replay(&events).unwrap();
+        assert!(rollout.holds().iter().any(|hold| hold.reason == HoldReason::Person));
+        assert!(events.last().unwrap().note.as_ref().unwrap().starts_with("restored from /ö/ö/"));
+        live += 1;
+    }
+    assert!(live > 0, "some rollouts were live");
+    let place = dir.path().join("refused");
+    let refused = held(&place, " ".into()).unwrap_err();
+    assert!(
+        refused.to_string().contains("say why") || format!("{refused:?}").contains("say why"),
+        "{refused:?}"
+    );
+    assert!(!SledStore::is_in(&place), "nothing that looks restored and is not held");
+}
+
 /// A hold lets what has begun come to its end; after a restore nobody knows whether it has, so a person looks first.
 #[test]
 fn what_was_about_to_change_something_is_stopped() {

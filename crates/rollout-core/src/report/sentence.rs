@@ -152,7 +152,7 @@ impl Said<'_> {
             }
             EventKind::EngineResumed { last_seen } => {
                 let away = self.event.at.duration_since(*last_seen);
-                format!("rolloutd started again, {} after it was last seen", words(away))
+                format!("rolloutd records again, {} after the last entry", words(away))
             }
             EventKind::ClockJumped { by } => jump_words(*by),
             EventKind::ReadingStarted { purpose } => {

@@ -3,19 +3,59 @@
 //!
 //! All of it is one commit, so that a store that fails again leaves everything as it was in the dark.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use rollout_core::{Actor, Command, Input, Order, Rollout, RolloutId};
 use tracing::{info, warn};
 
+use super::acknowledged::Acknowledged;
 use super::condition::{Condition, Owed, REOPEN_EVERY, Shortage, TELL_EVERY, words};
 use super::{Answer, CLOCK_JUMP_MIN, Engine, Staged, Work, restraint, stage_events};
 use crate::board::Board;
 use crate::effects::Restraint;
 use crate::error::EngineError;
+use crate::reopen::Opening;
 use crate::resume;
-use crate::store::{Head, Store, StoreError};
+use crate::store::{StoreError, Writer, WriterHandle};
+
+/// A store that is open again, was found to be ours, and its live rollouts.
+pub(super) struct Arrived {
+    writer: Writer,
+    store: WriterHandle,
+    found: Acknowledged,
+    board: Board,
+}
+
+/// A store on its way to be taken.
+pub(super) type Arrival = Pin<Box<dyn Future<Output = Result<Arrived, StoreError>> + Send>>;
+
+/// Waits for a store, compares it with what was acknowledged, and reads every live journal. Beside the loop, which watches on: a
+/// large store takes its time. What is not taken is closed at once, so that its file system can be unmounted.
+pub(super) fn arrive(opening: Opening, acknowledged: Acknowledged) -> Arrival {
+    Box::pin(async move {
+        let (writer, store) = Writer::spawn(opening.await?)?;
+        match read(&store, &acknowledged).await {
+            Ok((found, board)) => Ok(Arrived { writer, store, found, board }),
+            Err(error) => {
+                // It says nothing that is not known.
+                writer.close().await.ok();
+                Err(error)
+            }
+        }
+    })
+}
+
+async fn read(
+    store: &WriterHandle,
+    acknowledged: &Acknowledged,
+) -> Result<(Acknowledged, Board), StoreError> {
+    let heads = store.heads().await?;
+    acknowledged.check(store, &heads).await?;
+    let board = resume::load(store).await.map_err(as_store_error)?;
+    Ok((Acknowledged::of(heads), board))
+}
 
 impl Engine {
     pub(super) fn try_to_open(&mut self, now: Timestamp) {
@@ -26,7 +66,7 @@ impl Engine {
             return;
         }
         let cause = dark.cause.clone();
-        let opening = self.reopening(&source, &cause);
+        let opening = arrive(self.reopening(&source, &cause), self.acknowledged.clone());
         if let Condition::Dark(dark) = &mut self.condition {
             dark.opening = Some(opening);
             dark.try_at = now.checked_add(REOPEN_EVERY).unwrap_or(Timestamp::MAX);
@@ -35,10 +75,9 @@ impl Engine {
 
     /// Drops what was decided in the dark and takes up what is on disk, as after a start; the journals are told what was done
     /// to flags meanwhile.
-    pub(super) async fn come_back(&mut self, store: Box<dyn Store>) -> Result<(), StoreError> {
-        let heads = self.take_store(store).await?;
-        self.check_acknowledged(&heads)?;
-        let mut board = resume::load(&self.store).await.map_err(as_store_error)?;
+    pub(super) async fn come_back(&mut self, arrived: Arrived) -> Result<(), StoreError> {
+        let Arrived { writer, store, mut found, mut board } = arrived;
+        (self.writer, self.store) = (Some(writer), store);
         let shortage = self.shortage_after_dark().await;
         let (mut batch, mut decisions) = (Vec::new(), Vec::new());
         for id in self.to_be_told(&board) {
@@ -57,9 +96,11 @@ impl Engine {
             }
         }
         if !batch.is_empty() {
+            found.attempt(&batch)?;
             self.store.commit(batch).await?;
+            found.accept();
         }
-        self.board = board;
+        (self.acknowledged, self.board) = (found, board);
         self.effects.disown_all();
         self.backlog.retain(Work::is_of_people);
         self.effects.restrain(match shortage {
@@ -88,21 +129,6 @@ impl Engine {
         }
         ids.sort();
         ids
-    }
-
-    /// Refuses a store that has lost what was acknowledged.
-    fn check_acknowledged(&self, heads: &[Head]) -> Result<(), StoreError> {
-        let Condition::Dark(dark) = &self.condition else { return Ok(()) };
-        let end =
-            |id: &RolloutId| heads.iter().find(|head| head.rollout == *id).map(|head| head.seq);
-        match dark.acknowledged.iter().find(|(id, seq)| end(id).is_none_or(|end| end < **seq)) {
-            None => Ok(()),
-            Some((id, seq)) => {
-                let what =
-                    format!("entry {seq} of {id} was acknowledged and is not there any more");
-                Err(StoreError::Unreadable { what, source: None })
-            }
-        }
     }
 
     /// Whether the reserve is missing once the store is open again.
@@ -148,7 +174,7 @@ impl Engine {
             inputs.push(Input::ClockJumped { by: dark.jumped });
         }
         // A person was told that it is not known whether their request was recorded, and it may have been.
-        let grown = dark.acknowledged.get(&rollout.id()) != Some(&rollout.seq());
+        let grown = self.acknowledged.end(rollout.id()) != Some(rollout.seq());
         if dark.refused.contains(&rollout.id()) && grown {
             inputs.push(Input::Ordered(look_first()));
         }

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
-use rollout_core::{PhaseNumber, RolloutId, Seq};
+use rollout_core::{PhaseNumber, RolloutId};
 
+use super::comeback::{Arrival, Arrived};
 use crate::handle::{StoreCondition, StoreState};
-use crate::reopen::Opening;
-use crate::store::{Store, StoreError};
+use crate::store::StoreError;
 
 /// How often the store is opened anew while nothing can be recorded.
 pub(super) const REOPEN_EVERY: SignedDuration = SignedDuration::from_secs(10);
@@ -36,8 +36,6 @@ pub(super) struct Shortage {
 pub(super) struct Dark {
     pub(super) since: Timestamp,
     pub(super) cause: StoreError,
-    /// How far each journal was when something was acknowledged last; a store that has less is not taken.
-    pub(super) acknowledged: BTreeMap<RolloutId, Seq>,
     /// Rollouts of which a person was told that it is not known whether their request was recorded.
     pub(super) refused: BTreeSet<RolloutId>,
     /// By how much the wall clock jumped meanwhile.
@@ -46,7 +44,7 @@ pub(super) struct Dark {
     pub(super) owed: BTreeMap<RolloutId, Owed>,
     pub(super) try_at: Timestamp,
     pub(super) tell_at: Timestamp,
-    pub(super) opening: Option<Opening>,
+    pub(super) opening: Option<Arrival>,
 }
 
 /// What was done to the flags of one rollout without a record.
@@ -80,7 +78,7 @@ impl Condition {
     }
 
     /// The store, once it is open or was found to be closed still. Pends for ever while none is being opened. Cancel-safe.
-    pub(super) async fn opened(&mut self) -> Result<Box<dyn Store>, StoreError> {
+    pub(super) async fn opened(&mut self) -> Result<Arrived, StoreError> {
         let Self::Dark(dark) = self else { return std::future::pending().await };
         let Some(opening) = &mut dark.opening else { return std::future::pending().await };
         let opened = opening.await;

@@ -11,13 +11,13 @@ use jiff::{SignedDuration, Timestamp};
 use rollout_core::{Event, EventKind, Input, Order, Rollout, RolloutId, sentence};
 use tracing::{error, warn};
 
+use super::comeback::Arrival;
 use super::condition::{self, Condition, Dark, Owed, REOPEN_EVERY, TELL_EVERY, words};
 use super::restraint::{self, Ends};
 use super::{Answer, Decided, Engine, Work};
 use crate::effects::Restraint;
 use crate::error::{EngineError, Unrecorded, list};
 use crate::handle::{Obeyed, Reply};
-use crate::reopen::Opening;
 use crate::store::StoreError;
 
 impl Engine {
@@ -26,18 +26,15 @@ impl Engine {
         &mut self,
         decisions: Vec<Decided>,
         cause: StoreError,
-        opening: Option<Opening>,
+        opening: Option<Arrival>,
     ) -> Result<(), EngineError> {
         let now = self.time.now();
         let try_at = now.checked_add(REOPEN_EVERY).unwrap_or(Timestamp::MAX);
-        let acknowledged =
-            self.board.all().iter().map(|rollout| (rollout.id(), rollout.seq())).collect();
         error!(code = "RO0210", "nothing can be recorded: {}", words(&cause));
         let owed = BTreeMap::new();
         let dark = Dark {
             since: now,
             cause,
-            acknowledged,
             refused: BTreeSet::new(),
             jumped: SignedDuration::ZERO,
             owed,

@@ -3,14 +3,15 @@
 //! A commit whose fate is unknown is never repeated before its fate is known. Nobody is answered with a success for what was
 //! not read back from the store or committed to it. When there is no store to go on with, `dark.rs` takes over.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rollout_core::{Event, RolloutId};
+use rollout_core::Event;
 use tracing::{error, info, warn};
 
+use super::acknowledged::Fate;
+use super::comeback::arrive;
 use super::condition::{Condition, Shortage, TELL_EVERY, words};
 use super::restraint::{self, Ends, Tends};
 use super::{Answer, Decided, Engine, Staged, Work, refuse_all, stage_events, within};
@@ -21,14 +22,6 @@ use crate::store::{Head, Store, StoreError, Writer};
 
 /// How long the loop waits for the first try; a disk that hangs must not keep it from watching. Real time.
 const REOPEN_AT_ONCE_MAX: Duration = Duration::from_secs(5);
-
-/// What became of a commit that failed.
-enum Fate {
-    Landed,
-    Lost,
-    /// The store holds something else than what is known here.
-    Unexpected,
-}
 
 impl Engine {
     /// At the start: whether the reserve is there.
@@ -61,7 +54,10 @@ impl Engine {
                 Err((decisions, failure)) => self.darken(decisions, failure, None),
             },
             Ok(Err(again)) => self.darken(decisions, again, None),
-            Err(_) => self.darken(decisions, failure, Some(opening)),
+            Err(_) => {
+                let arrival = arrive(opening, self.acknowledged.clone());
+                self.darken(decisions, failure, Some(arrival))
+            }
         }
     }
 
@@ -88,10 +84,12 @@ impl Engine {
             Ok(heads) => heads,
             Err(error) => return Err((decisions, error)),
         };
-        let fate = self.fate(&heads, &decisions);
-        if matches!(fate, Fate::Unexpected) {
-            let what = "it does not hold what was acknowledged, or holds more".to_owned();
-            return Err((decisions, StoreError::Unreadable { what, source: None }));
+        let fate = self.acknowledged.fate(&heads);
+        if fate == Fate::Unexpected {
+            let what = "it holds more than was ever to be recorded".to_owned();
+            let more = StoreError::Unreadable { what, source: None };
+            let checked = within(self.acknowledged.check(&self.store, &heads)).await;
+            return Err((decisions, checked.err().unwrap_or(more)));
         }
         // Before anything is started: from here on nothing is turned on.
         if failure.is_disk_full() {
@@ -100,6 +98,7 @@ impl Engine {
         match fate {
             Fate::Landed => {
                 info!("the store is open again, and the commit that failed is in it");
+                self.acknowledged.accept();
                 decisions.into_iter().for_each(|decided| self.publish(decided));
                 Ok(())
             }
@@ -122,32 +121,6 @@ impl Engine {
         within(self.store.heads()).await
     }
 
-    fn fate(&self, heads: &[Head], decisions: &[Decided]) -> Fate {
-        let decided: BTreeMap<RolloutId, &Decided> =
-            decisions.iter().map(|decided| (decided.rollout.id(), decided)).collect();
-        let ends: BTreeMap<RolloutId, _> =
-            heads.iter().map(|head| (head.rollout, head.seq)).collect();
-        let lasts = || self.board.all().into_iter().map(|rollout| (rollout.id(), rollout.seq()));
-        let before = |id: RolloutId| self.board.get(id).map(|rollout| rollout.seq());
-        let others_fit = lasts()
-            .filter(|(id, _)| !decided.contains_key(id))
-            .all(|(id, seq)| ends.get(&id) == Some(&seq));
-        let known = |id: &RolloutId| {
-            decided.contains_key(id) || before(*id).is_some() || self.board.is_unloaded(*id)
-        };
-        if !others_fit || !ends.keys().all(known) {
-            return Fate::Unexpected;
-        }
-        let landed =
-            decided.iter().all(|(id, decided)| ends.get(id) == Some(&decided.rollout.seq()));
-        let lost = decided.keys().all(|id| ends.get(id).copied() == before(*id));
-        match (landed, lost) {
-            (true, _) => Fate::Landed,
-            (false, true) => Fate::Lost,
-            (false, false) => Fate::Unexpected,
-        }
-    }
-
     /// Commits again what did not land, without what may not be accepted any more.
     async fn commit_anew(
         &mut self,
@@ -164,7 +137,7 @@ impl Engine {
         if batch.is_empty() {
             return Ok(());
         }
-        match within(self.store.commit(batch)).await {
+        match self.commit(batch).await {
             Ok(()) => {
                 again.into_iter().for_each(|decided| self.publish(decided));
                 Ok(())
@@ -250,7 +223,7 @@ impl Engine {
         self.note_jump(&work);
         if let Some(opened) = self.reopened.take() {
             let back = match opened {
-                Ok(store) => within(self.come_back(store)).await,
+                Ok(arrived) => within(self.come_back(arrived)).await,
                 Err(error) => Err(error),
             };
             match back {

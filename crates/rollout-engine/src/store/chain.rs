@@ -11,7 +11,9 @@ use rollout_core::{RolloutId, Seq};
 use sha2::{Digest as _, Sha256};
 
 use super::codec::RECORD_BYTES_MAX;
-use super::{Append, Damage, Hash, Head, IDEMPOTENCY_KEY_BYTES_MAX, IdempotencyRow, StoreError};
+use super::{
+    Append, Damage, Entry, Hash, Head, IDEMPOTENCY_KEY_BYTES_MAX, IdempotencyRow, StoreError,
+};
 
 /// A batch that was judged and is ready to be written.
 #[derive(Debug, Default)]
@@ -81,6 +83,29 @@ fn stage_entries<'a>(
     };
     staged.heads.insert(rollout, Head { rollout, seq, hash, standing: append.standing });
     Ok(())
+}
+
+/// The heads that `batch` moves, as they stand after it.
+///
+/// # Errors
+/// As [`stage`]; whether an idempotency key is in use is not looked at.
+pub(crate) fn heads_after(
+    heads: &BTreeMap<RolloutId, Head>,
+    batch: &[Append],
+) -> Result<BTreeMap<RolloutId, Head>, StoreError> {
+    Ok(stage(heads, |_| Ok(false), batch)?.heads)
+}
+
+/// The hash of entry `seq`, from a journal that is given from its beginning; `None` where it ends before.
+pub(crate) fn hash_at(rollout: RolloutId, seq: Seq, journal: &[Entry]) -> Option<Hash> {
+    let mut hash = GENESIS;
+    for entry in journal {
+        hash = entry_hash(&hash, rollout, entry.seq, &entry.payload);
+        if entry.seq == seq {
+            return Some(hash);
+        }
+    }
+    None
 }
 
 /// The running hash after a commit that moved `heads`.

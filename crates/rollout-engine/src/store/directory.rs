@@ -83,7 +83,7 @@ pub(super) struct Directory {
     /// What the file `format` said.
     format: FormatFile,
     /// Nobody else may use the directory while there is this.
-    _lock: Lock,
+    lock: Lock,
 }
 
 /// What the file `format` says. It is the last thing that a new store gets.
@@ -108,14 +108,14 @@ impl Directory {
         create(path)?;
         let format = check_format(path)?;
         let lock = Lock::take(path, tenure)?;
-        Ok(Self { path: path.to_owned(), format, _lock: lock })
+        Ok(Self { path: path.to_owned(), format, lock })
     }
 
     /// Takes the lock of `path` whatever it holds: it is going to be replaced.
     pub(super) fn claim_to_replace(path: &Path) -> Result<Self, StoreError> {
         create(path)?;
         let lock = Lock::take(path, Tenure::OfTheStore)?;
-        Ok(Self { path: path.to_owned(), format: FormatFile::Garbled, _lock: lock })
+        Ok(Self { path: path.to_owned(), format: FormatFile::Garbled, lock })
     }
 
     /// What the file `format` said when the directory was claimed.
@@ -135,6 +135,21 @@ impl Directory {
 
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether a write to the store has failed in this boot, and its files were not written afresh since.
+    pub(super) fn is_suspect(&self) -> bool {
+        self.lock.is_suspect()
+    }
+
+    /// Remembers that a write to the store has failed, as well as a disk in trouble lets it.
+    pub(super) fn suspect(&self) {
+        self.lock.suspect(true);
+    }
+
+    /// The store's files were written afresh.
+    pub(super) fn trust(&self) {
+        self.lock.suspect(false);
     }
 
     /// Waits until nobody holds the database file. We hold the directory, so that can only be sled's own threads, which
@@ -233,7 +248,7 @@ impl Directory {
         sync_directory(&self.path)
     }
 
-    fn snapshots(&self) -> Result<Vec<String>, StoreError> {
+    pub(super) fn snapshots(&self) -> Result<Vec<String>, StoreError> {
         let listing = "list the store directory";
         let mut names = Vec::new();
         for entry in fs::read_dir(&self.path).map_err(StoreError::io(listing))? {

@@ -49,6 +49,16 @@ pub enum StoreError {
         /// What was found; not empty.
         findings: Arc<Findings>,
     },
+    /// What is in the place of a store that failed is not that store.
+    #[error(
+        "take the store that is there now: entry {seq} of {rollout} was acknowledged and is not in it, so it is another store or an older one; bring the right one back, or put the flags back and restart rolloutd on this one"
+    )]
+    NotOurs {
+        /// The first rollout of ours that is not in it as it was acknowledged.
+        rollout: RolloutId,
+        /// Where its journal ended.
+        seq: u64,
+    },
     /// There is no store in the directory.
     #[error("find a store: there is none in the directory")]
     Missing,
@@ -117,6 +127,7 @@ impl StoreError {
             Self::TooNew { .. } => "RO0201",
             Self::Damaged { .. } | Self::Unreadable { .. } => "RO0202",
             Self::Unsound { findings } => findings.code(),
+            Self::NotOurs { .. } => "RO0203",
             Self::Locked { .. } | Self::Bereft { .. } => "RO0204",
             Self::Missing | Self::Io { .. } => "RO0205",
             Self::Conflict { .. } | Self::KeyTaken { .. } | Self::Unacceptable { .. } => "RO0206",

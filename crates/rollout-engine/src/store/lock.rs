@@ -6,9 +6,14 @@
 //! being unmounted and repaired. Whoever meets the signature of a process that still runs is refused.
 //!
 //! A signature is removed with the lock, unless it is to stand until the process ends (`Tenure::OfTheProcess`).
+//!
+//! A third line, `suspect`, says that a write to the store has failed in that boot: what is read from the cache may not be on the
+//! disk. It is written over what the file holds already, without a sync: it is about the cache, and goes with it.
 
+use std::cell::Cell;
 use std::fs::{self, File, TryLockError};
-use std::io::{Read as _, Seek as _, Write as _};
+use std::io::{self, Read as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::process;
 
@@ -19,6 +24,7 @@ use super::{StoreError, Tenure};
 pub(super) struct Lock {
     file: File,
     tenure: Tenure,
+    is_suspect: Cell<bool>,
 }
 
 impl Lock {
@@ -43,20 +49,38 @@ impl Lock {
             }
             Err(TryLockError::Error(error)) => return Err(locking(error)),
         };
-        if let Some(other) = found.filter(|found| found.pid != process::id() && found.still_runs())
+        if let Some(other) =
+            found.as_ref().filter(|found| found.pid != process::id() && found.still_runs())
         {
             return Err(StoreError::Bereft { pid: other.pid });
         }
-        let text = Signature::of_process(process::id()).map_or_else(
-            // Without /proc there is only the lock.
-            || format!("{}\n", process::id()),
-            |own| own.to_string(),
-        );
-        // Over the old text, so that no room has to be found on a full disk.
-        file.rewind().map_err(&locking)?;
-        file.write_all(text.as_bytes()).map_err(&locking)?;
-        file.set_len(text.len() as u64).map_err(&locking)?;
-        Ok(Self { file, tenure })
+        let is_suspect = Cell::new(found.is_some_and(|found| found.is_suspect_still()));
+        let lock = Self { file, tenure, is_suspect };
+        lock.sign(process::id()).map_err(&locking)?;
+        Ok(lock)
+    }
+
+    /// Whether a write to the store has failed in this boot, and nobody has made up for it.
+    pub(super) fn is_suspect(&self) -> bool {
+        self.is_suspect.get()
+    }
+
+    /// Remembers, for whoever takes the lock next in this boot, whether a write to the store has failed.
+    pub(super) fn suspect(&self, is_suspect: bool) {
+        if self.is_suspect.replace(is_suspect) != is_suspect {
+            // A disk that does not take even this is not readable by anybody else either before it is mounted anew.
+            drop(self.sign(process::id()));
+        }
+    }
+
+    /// Over the old text, so that no room has to be found on a full disk.
+    fn sign(&self, pid: u32) -> io::Result<()> {
+        let own = Signature::of_process(process::id());
+        // Without /proc there is only the lock.
+        let life = own.map_or_else(String::new, |own| own.life);
+        let text = Signature { pid, life, is_suspect: self.is_suspect.get() }.to_string();
+        self.file.write_all_at(text.as_bytes(), 0)?;
+        self.file.set_len(text.len() as u64)
     }
 }
 
@@ -64,7 +88,10 @@ impl Drop for Lock {
     fn drop(&mut self) {
         if self.tenure == Tenure::OfTheStore {
             // On a disk that cannot be written it stays; it says nothing once this process has ended.
-            drop(self.file.set_len(0));
+            drop(match self.is_suspect.get() {
+                true => self.sign(NOBODY),
+                false => self.file.set_len(0),
+            });
         }
         // Closing alone would leave the lock to a process that is being forked off at this moment.
         drop(self.file.unlock());
@@ -77,6 +104,8 @@ struct Signature {
     pid: u32,
     /// When it was started and in which boot; empty where an older version signed.
     life: String,
+    /// Whether a write to the store failed while it held the lock.
+    is_suspect: bool,
 }
 
 impl Signature {
@@ -88,7 +117,8 @@ impl Signature {
         let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
         let has_ended = ["Z", "X"].contains(&fields.next()?);
         let started = fields.nth(STARTED_AFTER_STATE)?;
-        (!has_ended).then(|| Self { pid, life: format!("{started} {}", boot.trim()) })
+        let life = format!("{started} {}", boot.trim());
+        (!has_ended).then_some(Self { pid, life, is_suspect: false })
     }
 
     fn read(file: &mut File) -> Option<Self> {
@@ -96,22 +126,33 @@ impl Signature {
         file.take(SIGNATURE_BYTES_MAX).read_to_string(&mut text).ok()?;
         let mut lines = text.lines();
         let pid = lines.next()?.trim().parse().ok()?;
-        Some(Self { pid, life: lines.next().unwrap_or_default().to_owned() })
+        let life = lines.next().unwrap_or_default().to_owned();
+        Some(Self { pid, life, is_suspect: lines.next() == Some(SUSPECT) })
     }
 
     fn still_runs(&self) -> bool {
-        Self::of_process(self.pid).as_ref() == Some(self)
+        Self::of_process(self.pid).is_some_and(|now| now.life == self.life)
+    }
+
+    /// Whether what was suspect may be in the cache still: a boot that is over took it along.
+    fn is_suspect_still(&self) -> bool {
+        let boot = |life: &str| life.rsplit(' ').next().map(str::to_owned);
+        let now = Self::of_process(process::id());
+        self.is_suspect && now.is_none_or(|now| boot(&now.life) == boot(&self.life))
     }
 }
 
 impl std::fmt::Display for Signature {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}\n{}\n", self.pid, self.life)
+        write!(f, "{}\n{}\n{}", self.pid, self.life, if self.is_suspect { "suspect\n" } else { "" })
     }
 }
 
 /// Fields of `/proc/PID/stat` between the state of a process and when it was started.
 const STARTED_AFTER_STATE: usize = 18;
+const SUSPECT: &str = "suspect";
+/// The pid of no process, under a mark that outlives its writer.
+const NOBODY: u32 = 0;
 /// Longest signature that is read.
 const SIGNATURE_BYTES_MAX: u64 = 128;
 
@@ -162,5 +203,26 @@ mod tests {
         // As an older version signed.
         fs::write(dir.path().join("lock"), "1\n").unwrap();
         drop(Lock::take(dir.path(), Tenure::OfTheStore).unwrap());
+    }
+
+    #[test]
+    fn a_suspicion_outlives_its_process_and_not_its_boot() {
+        let dir = tempfile::tempdir().unwrap();
+        let take = |tenure| Lock::take(dir.path(), tenure).unwrap();
+        assert!(!take(Tenure::OfTheProcess).is_suspect());
+        take(Tenure::OfTheProcess).suspect(true);
+        for tenure in [Tenure::OfTheStore, Tenure::OfTheProcess, Tenure::OfTheStore] {
+            assert!(take(tenure).is_suspect(), "until somebody made up for it");
+        }
+        let own = Signature::of_process(process::id()).unwrap();
+        let (started, boot) = own.life.split_once(' ').unwrap();
+        let other = |life: String| Signature { pid: NOBODY, life, is_suspect: true };
+        sign(dir.path(), &other(format!("1{started} {boot}")));
+        assert!(take(Tenure::OfTheStore).is_suspect(), "a process of this boot");
+        sign(dir.path(), &other(format!("{started} another-boot")));
+        assert!(!take(Tenure::OfTheStore).is_suspect(), "that cache is gone");
+        take(Tenure::OfTheStore).suspect(true);
+        take(Tenure::OfTheStore).suspect(false);
+        assert!(!take(Tenure::OfTheStore).is_suspect());
     }
 }

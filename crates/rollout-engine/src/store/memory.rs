@@ -69,6 +69,16 @@ impl MemoryDisk {
         MemoryStore { disk: self.clone(), incarnation: platters.incarnation, stopped: None }
     }
 
+    /// Puts what this disk holds now on another one, as a backup does.
+    pub fn copy_to(&self, other: &Self) {
+        let (written, durable) = {
+            let platters = self.platters();
+            (platters.written.clone(), platters.durable.clone())
+        };
+        let mut platters = other.platters();
+        (platters.written, platters.durable) = (written, durable);
+    }
+
     /// Cuts the power: the open store is dead, and what was not durable is gone.
     pub fn cut_power(&self) {
         let mut platters = self.platters();

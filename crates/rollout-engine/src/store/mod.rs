@@ -8,6 +8,7 @@
 //!
 //! Two implementations: [`SledStore`] on disk and, for tests, `MemoryStore`. One suite, `contract.rs`, judges both.
 
+mod afresh;
 mod anchor;
 pub mod backup;
 mod chain;
@@ -36,6 +37,7 @@ pub mod memory;
 
 use rollout_core::{RolloutId, Seq};
 
+pub(crate) use self::chain::{hash_at, heads_after};
 pub use self::codec::{CodecError, RECORD_BYTES_MAX, decode, encode};
 pub use self::directory::Repair;
 pub use self::error::{Damage, StoreError};

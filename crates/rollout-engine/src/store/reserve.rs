@@ -5,17 +5,19 @@
 //! room for it and for as much again before it is there again: otherwise a full disk would be met at every commit anew.
 //!
 //! After a failed write or sync, what the system has in its cache may not be on the disk, and may be taken for clean. So
-//! the database is written once more from there before it is opened and believed.
+//! the store's files are written afresh (`afresh.rs`) before they are opened and believed: here after a failure, and at the first opening where the
+//! process before has seen one in this boot.
 
 use std::fs::{self, File, OpenOptions as FileOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tracing::warn;
 
+use super::afresh::{discard, has_failed, write_afresh};
 use super::directory::Directory;
 use super::opening::{OnDamage, OpenOptions, OpenReport, Tenure};
 use super::sled::SledStore;
@@ -58,6 +60,19 @@ impl SledSource {
     pub fn open_now(&self) -> Result<(SledStore, OpenReport), StoreError> {
         // Written last, so a store without them was never complete, and nothing in it was ever acknowledged.
         let was_complete = ["format", "anchor"].iter().any(|name| self.dir.join(name).exists());
+        if SledStore::is_in(&self.dir) {
+            self.make_up_for(Known::FromBefore)?;
+        }
+        let opened = self.open_and_spend(was_complete);
+        if let Err(StoreError::Io { .. }) = &opened
+            && let Ok(directory) = Directory::claim_for(&self.dir, self.options.tenure)
+        {
+            directory.suspect();
+        }
+        opened
+    }
+
+    fn open_and_spend(&self, was_complete: bool) -> Result<(SledStore, OpenReport), StoreError> {
         match SledStore::open(&self.dir, self.options) {
             Err(full) if full.is_disk_full() && self.spend()? == Spent::Now => {
                 SledStore::open(&self.dir, self.options)
@@ -95,7 +110,7 @@ impl SledSource {
         if after.is_disk_full() {
             self.spend()?;
         }
-        self.write_once_more()?;
+        self.make_up_for(Known::FromHere)?;
         let (store, _) = self.open_now()?;
         Ok(Box::new(store))
     }
@@ -137,18 +152,21 @@ impl SledSource {
         })
     }
 
-    /// Writes the database's bytes over themselves and makes them durable.
-    fn write_once_more(&self) -> Result<(), StoreError> {
-        let writing = "write the database once more";
+    /// Writes the store's files afresh, where a write to them has failed.
+    fn make_up_for(&self, failure: Known) -> Result<(), StoreError> {
         let directory = Directory::claim_for(&self.dir, self.options.tenure)?;
-        directory.wait_for_database()?;
-        let path = self.dir.join("db");
-        let file = match FileOptions::new().read(true).write(true).open(path) {
-            Ok(file) => file,
-            Err(missing) if missing.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(StoreError::io(writing)(error)),
-        };
-        rewrite(&file).map_err(StoreError::io(writing))
+        if failure == Known::FromBefore && has_failed(&directory) {
+            directory.suspect();
+        }
+        if failure == Known::FromBefore && !directory.is_suspect() {
+            return discard(&directory);
+        }
+        write_afresh(&directory)?;
+        if failure == Known::FromBefore {
+            warn!("a write to the store had failed before; its files were written afresh");
+        }
+        directory.trust();
+        Ok(())
     }
 }
 
@@ -169,6 +187,15 @@ impl OpenStore for SledSource {
 enum Spent {
     Now,
     Before,
+}
+
+/// Whose failed write it may be that has to be made up for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Known {
+    /// This process has seen one.
+    FromHere,
+    /// The process before may have.
+    FromBefore,
 }
 
 /// Does what may wait for a disk on a thread that may wait.
@@ -200,22 +227,6 @@ fn write_noise(path: &Path, length: u64) -> io::Result<File> {
     }
     file.sync_all()?;
     Ok(file)
-}
-
-fn rewrite(file: &File) -> io::Result<()> {
-    let mut block = vec![0; BLOCK_BYTES];
-    let mut at = 0;
-    loop {
-        match file.read_at(&mut block, at) {
-            Ok(0) => return file.sync_all(),
-            Ok(length) => {
-                file.write_all_at(&block[..length], at)?;
-                at += length as u64;
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
 }
 
 const RESERVE_FILE: &str = "reserve";
@@ -257,16 +268,23 @@ mod tests {
     }
 
     #[test]
-    fn a_database_that_was_written_once_more_is_the_same() {
+    fn a_store_is_written_afresh_after_a_failure_seen_here_or_before() {
         let dir = tempfile::tempdir().unwrap();
         let source = SledSource::new(dir.path(), OpenOptions::default());
+        let place = || fs::metadata(dir.path().join("db")).unwrap().ino();
         drop(source.open_now().unwrap());
-        let path = dir.path().join("db");
-        source.write_once_more().unwrap();
-        let before = fs::read(&path).unwrap();
-        source.write_once_more().unwrap();
-        assert_eq!(fs::read(&path).unwrap(), before);
+        let first = place();
+        drop(source.open_now().unwrap());
+        assert_eq!(place(), first, "nothing has failed");
         let broken = StoreError::io("commit")(io::Error::other("gone"));
         assert!(source.open_again(&broken).unwrap().heads().unwrap().is_empty());
+        let second = place();
+        assert_ne!(second, first);
+        Directory::claim_for(dir.path(), Tenure::OfTheProcess).unwrap().suspect();
+        drop(source.open_now().unwrap());
+        let third = place();
+        assert_ne!(third, second, "the process before has seen a failure");
+        drop(source.open_now().unwrap());
+        assert_eq!(place(), third, "made up for");
     }
 }

@@ -197,6 +197,12 @@ impl SledStore {
         self.directory.check_no_blobs()
     }
 
+    fn write_the_rest(&mut self) -> Result<(), StoreError> {
+        self.tables.flush_and_sync()?;
+        self.ledger.rebase(self.incarnation, self.commits.count, self.heads.values())?;
+        self.anchor.sync()
+    }
+
     fn aside(&self, rollout: RolloutId) -> Option<&Quarantined> {
         self.quarantined.iter().find(|aside| aside.rollout == rollout)
     }
@@ -230,6 +236,7 @@ impl Store for SledStore {
         if let Err(cause) = &result
             && !cause.is_refusal()
         {
+            self.directory.suspect();
             self.stopped = Some(cause.clone());
         }
         result
@@ -258,9 +265,8 @@ impl Store for SledStore {
             None => {}
         }
         self.stopped = Some(StoreError::Closed);
-        self.tables.flush_and_sync()?;
-        self.ledger.rebase(self.incarnation, self.commits.count, self.heads.values())?;
-        self.anchor.sync()
+        let closed = self.write_the_rest();
+        closed.inspect_err(|_| self.directory.suspect())
     }
 }
 

@@ -139,7 +139,7 @@ pub(super) fn engine(page: &mut Page, log: &Log<'_>) {
         if let EventKind::EngineResumed { last_seen } = &event.kind {
             let (seen, away) = (log.times.stamp(*last_seen), event.at.duration_since(*last_seen));
             return Some(format!(
-                "{at}: rolloutd started again; last seen {seen}, away for {}",
+                "{at}: rolloutd records again; last entry {seen}, {} before",
                 words(away)
             ));
         }

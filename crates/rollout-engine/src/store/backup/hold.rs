@@ -7,8 +7,8 @@
 
 use jiff::Timestamp;
 use rollout_core::{
-    Actor, Command, Effect, Event, EventKind, Fault, FaultClass, HoldReason, Input, Order, Rollout,
-    Seq, WritePurpose,
+    Actor, Command, Effect, Event, EventKind, Fault, FaultClass, HoldReason, Input, Order,
+    Rejection, Rollout, Seq, WritePurpose,
 };
 
 use super::super::record::{decode_event, encode_event};
@@ -27,7 +27,13 @@ pub struct HoldOrder {
 
 /// Holds every live rollout that is not held by a person already, and stops whatever it was about to change: a hold lets
 /// what has begun come to its end.
+///
+/// # Errors
+/// Those of the store; `RO0202` for a journal that cannot be taken up, and for a rollout that refuses to be held though it runs.
 pub(super) fn hold_live(store: &mut dyn Store, order: &HoldOrder) -> Result<(), StoreError> {
+    // It names the file, and a path may be longer than what the log holds.
+    let mut order = order.clone();
+    order.reason.truncate(order.reason.floor_char_boundary(Order::REASON_BYTES_MAX));
     for head in store.heads()?.into_iter().filter(|head| head.standing == Standing::Live) {
         let misread = |words: String| {
             let what = format!("{} cannot be taken up: {words}", head.rollout);
@@ -40,8 +46,8 @@ pub(super) fn hold_live(store: &mut dyn Store, order: &HoldOrder) -> Result<(), 
         let rollout = Rollout::replay(&events).map_err(|error| misread(error.to_string()))?;
         // Restored on a machine whose clock is behind, the journal still goes forward.
         let at = events.last().map_or(order.at, |last| last.at.max(order.at));
-        let entries: Result<Vec<_>, _> =
-            held(rollout, at, order).iter().map(encode_event).collect();
+        let events = held(rollout, at, &order).map_err(|refusal| misread(refusal.to_string()))?;
+        let entries: Result<Vec<_>, _> = events.iter().map(encode_event).collect();
         let entries = entries.map_err(|error| misread(error.to_string()))?;
         if entries.is_empty() {
             continue;
@@ -53,11 +59,14 @@ pub(super) fn hold_live(store: &mut dyn Store, order: &HoldOrder) -> Result<(), 
 }
 
 /// What has to happen to `rollout` so that nothing is turned on or called before a person says so.
-fn held(mut rollout: Rollout, at: Timestamp, order: &HoldOrder) -> Vec<Event> {
+fn held(mut rollout: Rollout, at: Timestamp, order: &HoldOrder) -> Result<Vec<Event>, Rejection> {
     let HoldOrder { actor, reason, .. } = order.clone();
     let hold = Order { command: Command::Hold, actor, reason };
-    // What cannot be held any more does not turn flags on either.
-    let mut events = rollout.decide(at, Input::Ordered(hold)).unwrap_or_default();
+    // What has ended cannot be held any more, and does not turn flags on either; it may have flags to put back still.
+    let mut events = match rollout.decide(at, Input::Ordered(hold)) {
+        Err(_) if rollout.status().is_terminal() => Vec::new(),
+        decided => decided?,
+    };
     for event in &events {
         rollout.evolve(event);
     }
@@ -70,7 +79,7 @@ fn held(mut rollout: Rollout, at: Timestamp, order: &HoldOrder) -> Vec<Event> {
             Event { at, actor, note, kind }
         }));
     }
-    events
+    Ok(events)
 }
 
 /// Whether the effect must wait for a person. A rollback must not: nothing goes before it.

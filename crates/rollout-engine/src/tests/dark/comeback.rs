@@ -1,5 +1,6 @@
 //! The way back from the dark, and what must not get lost or begin on it.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 
@@ -7,7 +8,8 @@ use rollout_core::Command;
 
 use super::*;
 use crate::Engine;
-use crate::store::memory::MemoryStore;
+use crate::reopen::{OpenStore, Opening, Refilling};
+use crate::store::memory::MemorySource;
 use crate::store::{Append, Head, IdempotencyRow, Store, StoreError};
 
 /// One phase done, the second one rolled back, all well again.
@@ -82,6 +84,8 @@ async fn a_refused_start_that_landed_all_the_same_is_held() {
     match all.get(1) {
         Some(landed) => {
             assert!(answer.to_string().contains("is not known"), "{answer}");
+            // Where no flag is on, it ends instead, and the next one knows nothing of this answer.
+            assert!(answer.to_string().contains("unless rolloutd was started again"), "{answer}");
             assert!(landed.holds().iter().any(|hold| hold.reason == HoldReason::Person));
         }
         None => assert!(answer.to_string().contains("nothing was changed"), "{answer}"),
@@ -122,15 +126,18 @@ async fn what_was_to_be_written_before_the_disk_was_full_is_not_written_a_day_la
     panic!("no commit of the first twenty begins an enabling");
 }
 
-/// Commits hang as soon as and as long as the other end of the channel says nothing.
+/// Commits and looks at the heads hang as soon as and as long as the other end of the channel says nothing.
 struct Hanging {
-    inner: MemoryStore,
+    inner: Box<dyn Store>,
     hangs: Arc<AtomicBool>,
     leave: Receiver<()>,
 }
 
 impl Store for Hanging {
     fn heads(&self) -> Result<Vec<Head>, StoreError> {
+        if self.hangs.load(Ordering::SeqCst) {
+            let _ = self.leave.recv();
+        }
         self.inner.heads()
     }
 
@@ -168,7 +175,7 @@ async fn a_disk_that_hangs_does_not_keep_a_breach_from_being_rolled_back() {
     let (disk, deployment) = (MemoryDisk::new(), Deployment::default());
     let hangs = Arc::new(AtomicBool::new(false));
     let (go_on, leave) = channel();
-    let store = Hanging { inner: disk.open(), hangs: Arc::clone(&hangs), leave };
+    let store = Hanging { inner: Box::new(disk.open()), hangs: Arc::clone(&hangs), leave };
     let (clock, performer) = (deployment.clock(start()), Arc::new(deployment.clone()));
     let opened =
         Engine::open_with(Box::new(store), Arc::new(disk.source()), clock, performer).await;
@@ -185,4 +192,151 @@ async fn a_disk_that_hangs_does_not_keep_a_breach_from_being_rolled_back() {
     let off = |_: &Rollout| deployment.env().values().any(|value| value == "false");
     run.until("the flag is put back", off).await;
     drop(go_on);
+}
+
+/// Where the disk was, another one is found: a mount that is gone, and a store that lies below it.
+struct Swapped {
+    own: MemorySource,
+    other: MemorySource,
+    is_swapped: Arc<AtomicBool>,
+}
+
+impl OpenStore for Swapped {
+    fn open(&self, after: &StoreError) -> Opening {
+        match self.is_swapped.load(Ordering::SeqCst) {
+            true => self.other.open(after),
+            false => self.own.open(after),
+        }
+    }
+
+    fn refill(&self) -> Refilling {
+        match self.is_swapped.load(Ordering::SeqCst) {
+            true => self.other.refill(),
+            false => self.own.refill(),
+        }
+    }
+}
+
+/// An engine whose disk is lost with a flag on, and that finds `other` in its place; then its own again.
+async fn finds(other: &MemoryDisk, meanwhile: impl FnOnce(&MemoryDisk)) {
+    let disk = MemoryDisk::new();
+    let deployment = Deployment::default();
+    let is_swapped = Arc::new(AtomicBool::new(false));
+    let source = Arc::new(Swapped {
+        own: disk.source(),
+        other: other.source(),
+        is_swapped: Arc::clone(&is_swapped),
+    });
+    let clock = deployment.clock(start() + SignedDuration::from_hours(240));
+    let performer = Arc::new(deployment.clone());
+    let opened = Engine::open_with(Box::new(disk.open()), source, clock, performer).await;
+    let (engine, handle) = opened.unwrap();
+    let running = tokio::spawn(engine.run());
+    let mut run = Run { disk, deployment: deployment.clone(), handle, running };
+    run.create().await;
+    let baking =
+        run.until("the first window", |rollout| rollout.phases()[0].stage == Stage::Baking);
+    let before = baking.await;
+    meanwhile(&run.disk);
+    let acknowledged = before.seq();
+    run.until("something more", |rollout| rollout.seq() > acknowledged).await;
+    run.disk.fail_commits_from(1, Failure::BeforeDurable, Broken::Opening);
+    let since = run.until_state(StoreState::Failing).await;
+    is_swapped.store(true, Ordering::SeqCst);
+    run.until_time(since + DARK).await;
+    let status = run.handle.status().await.unwrap();
+    assert_eq!(status.store.state, StoreState::Failing, "another store was taken: {status:?}");
+    let why = status.store.why.unwrap();
+    assert!(why.contains("of r1 was acknowledged and is not in it"), "{why}");
+    assert!(why.contains("put the flags back and restart"), "{why}");
+    assert!(deployment.env().values().any(|value| value == "true"), "{:?}", deployment.env());
+    let rollout = run.handle.get(RolloutId::FIRST).await.unwrap();
+    assert_eq!(
+        (rollout.created_at(), rollout.phases()[0].stage),
+        (before.created_at(), Stage::Baking)
+    );
+    run.disk.heal();
+    is_swapped.store(false, Ordering::SeqCst);
+    run.until_state(StoreState::Well).await;
+    assert_eq!(run.handle.get(RolloutId::FIRST).await.unwrap().created_at(), before.created_at());
+    run.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_older_store_with_longer_journals_is_not_taken_for_the_one_that_was_lost() {
+    let older = MemoryDisk::new();
+    to_rest(&older, &Deployment::default()).await;
+    finds(&older, |_| ()).await;
+}
+
+#[tokio::test]
+async fn an_empty_store_is_not_taken_for_the_one_that_was_lost() {
+    finds(&MemoryDisk::new(), |_| ()).await;
+}
+
+/// As after `rolloutd restore` of a backup: what was acknowledged since is gone, and other entries stand in its place.
+#[tokio::test]
+async fn an_older_copy_of_the_own_store_that_went_on_otherwise_is_not_taken() {
+    let other = MemoryDisk::new();
+    let go_on_otherwise = |own: &MemoryDisk| {
+        own.copy_to(&other);
+        let mut store = other.open();
+        let head = store.heads().unwrap()[0];
+        let last = store.journal(head.rollout, head.seq).unwrap().remove(0);
+        let entries = vec![last.payload; 200];
+        let (rollout, after, standing) = (head.rollout, head.seq.get(), head.standing);
+        store.commit(&[Append { rollout, after, entries, standing, idempotency: None }]).unwrap();
+    };
+    finds(&other, go_on_otherwise).await;
+}
+
+/// The store opens again and takes for ever to be read.
+struct Slow {
+    own: MemorySource,
+    leave: Mutex<Option<Receiver<()>>>,
+}
+
+impl OpenStore for Slow {
+    fn open(&self, after: &StoreError) -> Opening {
+        let (opening, hangs) = (self.own.open(after), Arc::new(AtomicBool::new(true)));
+        let leave = self.leave.lock().unwrap().take();
+        Box::pin(async move {
+            let (inner, leave) = (opening.await?, leave.unwrap());
+            Ok(Box::new(Hanging { inner, hangs, leave }) as _)
+        })
+    }
+
+    fn refill(&self) -> Refilling {
+        self.own.refill()
+    }
+}
+
+#[tokio::test]
+async fn a_large_store_is_read_beside_a_loop_that_watches_on() {
+    let (disk, deployment) = (MemoryDisk::new(), Deployment::default());
+    let (go_on, leave) = channel();
+    let source = Arc::new(Slow { own: disk.source(), leave: Mutex::new(None) });
+    let (clock, performer) = (deployment.clock(start()), Arc::new(deployment.clone()));
+    let there = Arc::clone(&source);
+    let opened = Engine::open_with(Box::new(disk.open()), there, clock, performer).await;
+    let (engine, handle) = opened.unwrap();
+    let running = tokio::spawn(engine.run());
+    let mut run = Run { disk, deployment: deployment.clone(), handle, running };
+    run.create().await;
+    in_the_second_window(&run).await;
+    run.disk.fail_commits_from(1, Failure::BeforeDurable, Broken::Opening);
+    let dark = run.until_state(StoreState::Failing).await;
+    *source.leave.lock().unwrap() = Some(leave);
+    run.disk.heal();
+    run.until_time(dark + SignedDuration::from_mins(5)).await;
+    assert!(source.leave.lock().unwrap().is_none(), "the store is being read");
+    deployment.errors_from(deployment.readings() + 1, 7.0);
+    let off = |_: &Rollout| deployment.env().values().any(|value| value == "false");
+    run.until("the flag is put back", off).await;
+    assert_eq!(run.handle.status().await.unwrap().store.state, StoreState::Failing);
+    drop(go_on);
+    run.until_state(StoreState::Well).await;
+    let rolled_back = |rollout: &Rollout| rollout.phases()[1].stage == Stage::RolledBack;
+    run.until("the rollback on disk", rolled_back).await;
+    run.stop().await.unwrap();
 }
