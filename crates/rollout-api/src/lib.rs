@@ -32,7 +32,7 @@ pub use doctor::{
     VariableView, opposite,
 };
 pub use exit::Exit;
-pub use journal::{EventPage, JournalEntry};
+pub use journal::{EventPage, JournalEntry, Position};
 pub use lines::unbroken;
 pub use order::{
     Answer, OrderRequest, OrderResponse, OrderScope, OrderVerb, StartRequest, StartResponse,
