@@ -143,6 +143,17 @@ pub trait Store: Send + 'static {
     /// [`StoreError::Damaged`] with the first entry that does not fit; `RO0201` for rows of a later version.
     fn journal(&self, rollout: RolloutId, from: Seq) -> Result<Vec<Entry>, StoreError>;
 
+    /// At most `max` entries of one rollout from `from` on, checked as by [`Store::journal`] as far as they are read. A store
+    /// that can stop early does, so that a page costs what it shows.
+    ///
+    /// # Errors
+    /// As [`Store::journal`], for what is read.
+    fn page(&self, rollout: RolloutId, from: Seq, max: usize) -> Result<Vec<Entry>, StoreError> {
+        let mut entries = self.journal(rollout, from)?;
+        entries.truncate(max);
+        Ok(entries)
+    }
+
     /// Applies all appends in one transaction; durable when it returns `Ok`.
     ///
     /// # Errors

@@ -54,11 +54,14 @@ fn wants_stream(headers: &HeaderMap) -> bool {
 async fn page(app: &App, id: RolloutId, after: u64, limit: u64) -> Result<EventPage, Refused> {
     let rollout = app.handle.get(id).await.map_err(Refused::unread)?;
     check_place(app, &rollout, &after.into()).await?;
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let entries = match behind(after) {
-        Some(from) => app.handle.journal(id, from).await.map_err(Refused::unread)?,
+        // One more than is shown tells whether there is more.
+        Some(from) => {
+            app.handle.page(id, from, limit.saturating_add(1)).await.map_err(Refused::unread)?
+        }
         None => Vec::new(),
     };
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let shown = entries.iter().take(limit);
     let events: Vec<_> = shown.map(|entry| view::entry(entry, rollout.plan())).collect();
     let has_more = entries.len() > limit;
@@ -79,7 +82,7 @@ pub(super) async fn check_place(
     } else {
         let (Some(at), Some(seq)) = (&place.at, Seq::new(place.seq)) else { return Ok(()) };
         // What cannot be read now ends the stream at once, and its reader comes back with the same place.
-        let Ok(entries) = app.handle.journal(id, seq).await else { return Ok(()) };
+        let Ok(entries) = app.handle.page(id, seq, 1).await else { return Ok(()) };
         match entries.first().map(|entry| view::moment(entry.event.at)) {
             Some(there) if there != *at => format!("its entry {seq} is of {there}, not of {at}"),
             Some(_) | None => return Ok(()),

@@ -28,6 +28,9 @@ use super::refusal::Refused;
 /// How often a silent stream says that it lives.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
+/// Entries that are read at once; a reader that lags behind by more reads on when it has these.
+const PAGE: usize = 500;
+
 /// A reader's place in a journal.
 struct Follower {
     handle: Handle,
@@ -80,7 +83,7 @@ impl Follower {
                 self.next = Some(entry.seq.next());
                 return Some(entry);
             }
-            match self.handle.journal(self.rollout.id(), self.next?).await {
+            match self.handle.page(self.rollout.id(), self.next?, PAGE).await {
                 Ok(entries) if entries.is_empty() => self.grown().await?,
                 Ok(entries) => self.ready = entries.into(),
                 Err(error) => {
