@@ -20,6 +20,8 @@ pub struct NewRollout {
     pub plan: Plan,
     /// SHA-256 of the plan file as it was sent.
     pub digest: [u8; 32],
+    /// SHA-256 of all that was asked for: the plan file, the start time and the reason.
+    pub request_digest: [u8; 32],
     /// Where the deployment answers.
     pub url: String,
     /// When the baseline may begin; `None` = now.

@@ -53,8 +53,9 @@ impl Engine {
         if let Some(key) = &new.idempotency_key
             && let Some(row) = within(self.store.idempotency(key.clone())).await?
         {
-            return match row.request_digest == new.digest {
-                true => Ok(Start::Before(self.find(row.rollout).await?)),
+            let before = self.find(row.rollout).await?;
+            return match is_same_request(&row, &before, &new) {
+                true => Ok(Start::Before(before)),
                 false => Err(EngineError::KeyReused(key.clone())),
             };
         }
@@ -62,7 +63,7 @@ impl Engine {
         for (phase, planned) in new.plan.numbered() {
             check_window(phase, planned)?;
         }
-        let request_digest: Hash = new.digest;
+        let request_digest: Hash = new.request_digest;
         let idempotency =
             new.idempotency_key.map(|key| IdempotencyRow { key, rollout: id, request_digest });
         let creation = Creation {
@@ -81,6 +82,15 @@ impl Engine {
             Append { rollout: id, after: 0, entries, standing: Standing::Live, idempotency };
         Ok(Start::New(append, Arc::new(rollout), Box::new(Entry { seq: Seq::FIRST, event })))
     }
+}
+
+/// Whether the request that started `before` under a key was this one. Earlier versions digested the plan alone; for their rows
+/// the rollout itself says when it was to start.
+fn is_same_request(row: &IdempotencyRow, before: &Rollout, new: &NewRollout) -> bool {
+    let created = before.created_at();
+    let starts_as_asked = || new.start_at.unwrap_or(created).max(created) == before.start_at();
+    row.request_digest == new.request_digest
+        || (row.request_digest == new.digest && starts_as_asked())
 }
 
 /// Whether a plan for the deployment at `url` may be started beside these rollouts: one live rollout per deployment, and no flag

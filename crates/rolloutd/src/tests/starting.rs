@@ -14,6 +14,16 @@ async fn the_same_request_gives_the_same_rollout() {
     let other = format!("{SMALL}\n# changed\n");
     let reused = refused(world.client().start(&request(&other), &key).await);
     assert_eq!(reused.code, "RO0307");
+    let later =
+        StartRequest { start_at: Some("2126-11-22T06:00:00Z".to_owned()), ..request(SMALL) };
+    let explained = StartRequest { reason: Some("again".to_owned()), ..request(SMALL) };
+    for other in [later, explained] {
+        let reused = refused(world.client().start(&other, &key).await);
+        assert_eq!((reused.code.as_str(), reused.status), ("RO0307", 422), "{other:?}");
+    }
+    let unsaid = StartRequest { reason: Some(" ".to_owned()), ..request(SMALL) };
+    let again = world.client().start(&unsaid, &key).await.unwrap();
+    assert_eq!(again.answer, rollout_api::Answer::Already, "no reason is no reason");
 
     let key = IdempotencyKey::random();
     let busy = refused(world.client().start(&request(&other), &key).await);
