@@ -41,5 +41,5 @@ pub use problem::{Code, PROBLEM_MEDIA_TYPE, Problem, ViolationView};
 pub use rollout::{
     DriftView, HoldKind, HoldView, PhaseBrief, RolloutList, RolloutStatus, RolloutSummary,
 };
-pub use server::{ServerStatus, StoreStatus, StoreWord};
+pub use server::{SalvagedView, ServerStatus, StoreStatus, StoreWord};
 pub use verify::{QuarantinedView, VerifiedRollout, VerifyReport};

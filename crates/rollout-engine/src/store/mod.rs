@@ -43,6 +43,7 @@ pub use self::findings::{Finding, Findings, Loss, Survey, Surveyed, Unsettled};
 pub use self::online::{BackupStream, Inventory, survey};
 pub use self::opening::{OnDamage, OpenOptions, OpenReport, Origin, Tenure};
 pub use self::reserve::{RESERVE_BYTES, SledSource};
+pub use self::salvage::{Salvaged, salvaged};
 pub use self::sled::SledStore;
 pub use self::writer::{Writer, WriterHandle};
 

@@ -48,6 +48,7 @@ pub(super) async fn start(
     }
     let needs = Needs::of(&plan);
     let (url, warnings) = admit(&app, &plan, &needs).await?;
+    let notice = app.quarantine.notice(&plan, &url);
     let new = NewRollout {
         plan,
         digest: Sha256::digest(text.as_bytes()).into(),
@@ -66,7 +67,7 @@ pub(super) async fn start(
     let rollout = view::short(created.rollout(), app.clock.now());
     info!(rollout = rollout.id, plan = rollout.plan, "{said}");
     let place = format!("/v1/rollouts/{}", rollout.id);
-    Ok((status, [(LOCATION, place)], Json(StartResponse { answer, rollout, warnings })))
+    Ok((status, [(LOCATION, place)], Json(StartResponse { answer, rollout, warnings, notice })))
 }
 
 /// What a key stands for: the plan, when it was to start, and why. Each part says how long it is, so that no two requests read alike.

@@ -1,7 +1,5 @@
 //! A rollout as its readers see it: short, in full, as pages, as a stream, as a log; across a restart.
 
-use std::path::Path;
-
 use rollout_api::client::ClientError;
 use rollout_api::{OrderVerb, Position, RolloutStatus};
 
@@ -140,15 +138,4 @@ async fn hold_and_resume(world: &World, id: &str) -> Vec<JournalEntry> {
         world.client().order(id, verb, &reason("a look")).await.unwrap();
     }
     world.client().events(id, 0, 1_000).await.unwrap().events
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir(to).unwrap();
-    for found in fs::read_dir(from).unwrap().map(Result::unwrap) {
-        let to = to.join(found.file_name());
-        match found.file_type().unwrap().is_dir() {
-            true => copy(&found.path(), &to),
-            false => drop(fs::copy(found.path(), to).unwrap()),
-        }
-    }
 }
