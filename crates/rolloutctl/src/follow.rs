@@ -118,10 +118,8 @@ impl<'a> Follower<'a> {
 
 /// Whether the daemon has another journal than the one that was followed.
 fn is_of_another(failure: &Failure) -> bool {
-    match failure {
-        Failure::Client(ClientError::Problem(problem)) => {
-            problem.known_code() == Some(Code::OtherJournal)
-        }
-        _ => false,
-    }
+    matches!(
+        failure,
+        Failure::Client(ClientError::Problem(problem)) if problem.known_code() == Some(Code::OtherJournal)
+    )
 }
