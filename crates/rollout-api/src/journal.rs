@@ -1,7 +1,10 @@
 //! Owns the journal as the API shows it: one entry per event, numbered from 1 without gaps.
 //!
 //! The same entry is a row of a page and one message of the event stream; its `seq` is the stream's event id, so that a
-//! reader resumes exactly where it stopped.
+//! reader resumes exactly where it stopped. The event's id says the entry's moment as well: after a backup was restored, another
+//! entry stands at the same place, and a [`Position`] of the journal before is not one of this journal.
+
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +29,48 @@ pub struct JournalEntry {
     pub details: serde_json::Value,
 }
 
+/// A reader's place in a journal, as the event stream's ids say it: `34@2026-11-22T10:00:00Z`, or `34` for a reader that knows no
+/// more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// The last entry that the reader has; 0 = none.
+    pub seq: u64,
+    /// When that entry was decided, as the entry says it.
+    pub at: Option<String>,
+}
+
+impl Position {
+    /// Reads what [`fmt::Display`] wrote; `None` for anything else.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (seq, at) = match text.trim().split_once('@') {
+            Some((seq, at)) => (seq, Some(at.to_owned())),
+            None => (text.trim(), None),
+        };
+        Some(Self { seq: seq.parse().ok()?, at })
+    }
+}
+
+impl From<u64> for Position {
+    fn from(seq: u64) -> Self {
+        Self { seq, at: None }
+    }
+}
+
+impl From<&JournalEntry> for Position {
+    fn from(entry: &JournalEntry) -> Self {
+        Self { seq: entry.seq, at: Some(entry.at.clone()) }
+    }
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.at {
+            Some(at) => write!(f, "{}@{at}", self.seq),
+            None => self.seq.fmt(f),
+        }
+    }
+}
+
 impl JournalEntry {
     /// The kind of entry that gives a checkpoint its verdict.
     pub const CHECKPOINT_JUDGED: &'static str = "checkpoint_judged";
@@ -42,4 +87,19 @@ pub struct EventPage {
     pub events: Vec<JournalEntry>,
     /// Ask with `after` = this for the next page; `None` = there is nothing more for now.
     pub next_after: Option<u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_position_is_read_as_it_is_written() {
+        for text in ["0", "34", "34@2026-11-22T10:00:00.5Z"] {
+            assert_eq!(Position::parse(text).map(|found| found.to_string()), Some(text.to_owned()));
+        }
+        for wrong in ["", "@", "-1", "r1", "3 4", "@2026-11-22T10:00:00Z"] {
+            assert_eq!(Position::parse(wrong), None, "{wrong:?}");
+        }
+    }
 }

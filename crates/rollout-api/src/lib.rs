@@ -32,7 +32,7 @@ pub use doctor::{
     VariableView, opposite,
 };
 pub use exit::Exit;
-pub use journal::{EventPage, JournalEntry};
+pub use journal::{EventPage, JournalEntry, Position};
 pub use lines::unbroken;
 pub use order::{
     Answer, OrderRequest, OrderResponse, OrderScope, OrderVerb, StartRequest, StartResponse,
@@ -41,5 +41,5 @@ pub use problem::{Code, PROBLEM_MEDIA_TYPE, Problem, ViolationView};
 pub use rollout::{
     DriftView, HoldKind, HoldView, PhaseBrief, RolloutList, RolloutStatus, RolloutSummary,
 };
-pub use server::{ServerStatus, StoreStatus, StoreWord};
+pub use server::{SalvagedView, ServerStatus, StoreStatus, StoreWord};
 pub use verify::{QuarantinedView, VerifiedRollout, VerifyReport};

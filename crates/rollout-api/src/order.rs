@@ -32,6 +32,10 @@ pub struct StartResponse {
     /// What it will have to wait for, each in one sentence: a deployment or an endpoint that is away.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// What a person should look at before its flags are turned on, one calm line each: a quarantined rollout may have left flags
+    /// on, and nobody watches them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notice: Option<String>,
 }
 
 /// Body of `POST /v1/rollouts/{id}/{verb}`.

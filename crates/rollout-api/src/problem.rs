@@ -96,6 +96,8 @@ pub enum Code {
     FlagLocked,
     /// `RO0309`
     DeploymentUnfit,
+    /// `RO0310`
+    OtherJournal,
     /// `RO0401`
     BodyTooLarge,
     /// `RO0402`
@@ -113,7 +115,7 @@ struct Row(&'static str, u16, Exit, &'static str);
 
 impl Code {
     /// All codes, in the order of their numbers.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::Usage,
         Self::PlanMalformed,
         Self::PlanInvalid,
@@ -137,6 +139,7 @@ impl Code {
         Self::KeyReused,
         Self::FlagLocked,
         Self::DeploymentUnfit,
+        Self::OtherJournal,
         Self::BodyTooLarge,
         Self::BadBody,
         Self::NotAllowed,
@@ -187,6 +190,9 @@ impl Code {
             Self::FlagLocked => Row("RO0308", 409, Refused, "a flag is locked by an open incident"),
             Self::DeploymentUnfit => {
                 Row("RO0309", 422, Refused, "the deployment cannot run this plan")
+            }
+            Self::OtherJournal => {
+                Row("RO0310", 409, Refused, "the journal is another one than the reader's")
             }
             Self::BodyTooLarge => Row("RO0401", 413, Refused, "the request is too large"),
             Self::BadBody => Row("RO0402", 400, Refused, "the request cannot be read"),

@@ -36,10 +36,24 @@ pub struct StoreStatus {
     /// RO0208: rollouts that were damaged on disk and set aside. Nobody drives or watches them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub quarantined: Vec<String>,
+    /// What those of them were about of which that could still be read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub salvaged: Vec<SalvagedView>,
     /// When this process began a new and empty store, because there was none; absent once there is a rollout in it. After an
     /// installation that is as it should be, on a machine with rollouts a file system is not mounted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub begun_at: Option<String>,
+}
+
+/// What a quarantined rollout was about: where to look for flags that it may have left on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SalvagedView {
+    /// The rollout.
+    pub id: String,
+    /// Its deployment.
+    pub deployment: String,
+    /// The flags of its plan; which of them are on is not known.
+    pub flags: Vec<String>,
 }
 
 /// How the store does, in one word.
@@ -72,11 +86,22 @@ impl StoreStatus {
             )
         });
         let aside = (!self.quarantined.is_empty()).then(|| {
-            let ids = self.quarantined.join(", ");
-            format!("Quarantined, so nobody watches their flags: {ids} (RO0208)")
+            let all = self.quarantined_in_words();
+            format!("Quarantined, so nobody watches their flags: {all} (RO0208)")
         });
         let lines: Vec<String> = [self.trouble(), begun, aside].into_iter().flatten().collect();
         (!lines.is_empty()).then(|| lines.join("\n"))
+    }
+
+    /// Every quarantined rollout, with its deployment and flags where they are known.
+    pub fn quarantined_in_words(&self) -> String {
+        let words = |id: &String| match self.salvaged.iter().find(|salvaged| salvaged.id == *id) {
+            Some(SalvagedView { deployment, flags, .. }) => {
+                format!("{id} on {deployment} ({})", flags.join(", "))
+            }
+            None => id.clone(),
+        };
+        self.quarantined.iter().map(words).collect::<Vec<_>>().join(", ")
     }
 
     fn trouble(&self) -> Option<String> {
@@ -114,6 +139,7 @@ mod tests {
             why: None,
             unrecorded: vec![],
             quarantined: vec![],
+            salvaged: vec![],
             begun_at: None,
         };
         assert_eq!(serde_json::to_string(&well).unwrap(), r#"{"state":"ok"}"#);
@@ -124,6 +150,7 @@ mod tests {
             why: Some("sync the journal: Input/output error".into()),
             unrecorded: vec!["r1".into()],
             quarantined: vec![],
+            salvaged: vec![],
             begun_at: None,
         };
         let notice = failing.notice().unwrap();
@@ -132,5 +159,11 @@ mod tests {
         assert!(new.notice().unwrap().starts_with("The store is new: there was none when"));
         let aside = StoreStatus { quarantined: vec!["r2".into()], ..new };
         assert_eq!(aside.notice().unwrap().lines().count(), 2);
+        let flags = vec!["ENABLE_ONE".into(), "ENABLE_TWO".into()];
+        let known = SalvagedView { id: "r2".into(), deployment: "production".into(), flags };
+        let quarantined = vec!["r2".into(), "r3".into()];
+        let aside = StoreStatus { quarantined, salvaged: vec![known], begun_at: None, ..aside };
+        let line = "Quarantined, so nobody watches their flags: r2 on production (ENABLE_ONE, ENABLE_TWO), r3 (RO0208)";
+        assert_eq!(aside.notice().as_deref(), Some(line));
     }
 }

@@ -256,6 +256,7 @@ async fn start_rollouts(handle: &Handle) -> Result<Vec<RolloutId>, Failure> {
         let new = NewRollout {
             plan: plan(format!("deployment-{number}"))?,
             digest: [7; 32],
+            request_digest: [8; 32],
             url: format!("https://deployment-{number}.convex.cloud"),
             start_at: Some(tomorrow),
             actor: "ada".into(),

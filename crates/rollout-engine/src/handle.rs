@@ -20,6 +20,8 @@ pub struct NewRollout {
     pub plan: Plan,
     /// SHA-256 of the plan file as it was sent.
     pub digest: [u8; 32],
+    /// SHA-256 of all that was asked for: the plan file, the start time and the reason.
+    pub request_digest: [u8; 32],
     /// Where the deployment answers.
     pub url: String,
     /// When the baseline may begin; `None` = now.
@@ -129,6 +131,7 @@ pub(crate) enum Request {
     Get(RolloutId, Reply<Arc<Rollout>>),
     List(Reply<Vec<Arc<Rollout>>>),
     Journal(RolloutId, Seq, Reply<Vec<Entry>>),
+    Page(RolloutId, Seq, usize, Reply<Vec<Entry>>),
     Status(Reply<EngineStatus>),
     Stirred(String),
     Store(Reply<WriterHandle>),
@@ -181,6 +184,20 @@ impl Handle {
     /// [`EngineError::UnknownRollout`], or damage in the journal.
     pub async fn journal(&self, rollout: RolloutId, from: Seq) -> Result<Vec<Entry>, EngineError> {
         self.ask(|reply| Request::Journal(rollout, from, reply)).await
+    }
+
+    /// At most `max` events of one rollout from `from` on.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::UnknownRollout`], or damage in what was read.
+    pub async fn page(
+        &self,
+        rollout: RolloutId,
+        from: Seq,
+        max: usize,
+    ) -> Result<Vec<Entry>, EngineError> {
+        self.ask(|reply| Request::Page(rollout, from, max, reply)).await
     }
 
     /// How the engine does.

@@ -47,6 +47,20 @@ pub(crate) async fn read_journal(
     id: RolloutId,
     from: Seq,
 ) -> Result<Vec<Entry>, EngineError> {
+    decoded(id, store.journal(id, from).await?)
+}
+
+/// Reads at most `max` events from the store, checked and decoded.
+pub(crate) async fn read_page(
+    store: &WriterHandle,
+    id: RolloutId,
+    from: Seq,
+    max: usize,
+) -> Result<Vec<Entry>, EngineError> {
+    decoded(id, store.page(id, from, max).await?)
+}
+
+fn decoded(id: RolloutId, entries: Vec<crate::store::Entry>) -> Result<Vec<Entry>, EngineError> {
     let decode = |entry: crate::store::Entry| {
         let record = decode_event(&entry.payload);
         let event = record.map_err(|error| EngineError::Record {
@@ -56,5 +70,5 @@ pub(crate) async fn read_journal(
         })?;
         Ok(Entry { seq: entry.seq, event })
     };
-    store.journal(id, from).await?.into_iter().map(decode).collect()
+    entries.into_iter().map(decode).collect()
 }

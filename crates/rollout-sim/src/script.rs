@@ -226,6 +226,7 @@ fn draw_starts(
             NewRollout {
                 plan: plans::draw(dice, changes, deployment, first_flag, flavour),
                 digest: [u8::try_from(number).unwrap_or(0); 32],
+                request_digest: [u8::try_from(number).unwrap_or(0); 32],
                 url: url_of(deployment),
                 start_at: later.map(|later| beginning() + at + later),
                 actor: "ada".into(),

@@ -1,12 +1,13 @@
 //! Owns waiting on a rollout across restarts of the daemon: the event stream is opened again where it broke, by the last
-//! entry's number, so that nothing is missed and nothing is seen twice.
+//! entry's place, so that nothing is missed and nothing is seen twice. A journal that has no such place is another one, as after
+//! a restore; that is told to the caller, never waited through.
 //!
 //! Only a daemon that was reached once is waited for; one that was never there is a failure at once.
 
 use std::time::Duration;
 
 use rollout_api::client::{Client, ClientError, EventStream};
-use rollout_api::{JournalEntry, RolloutDetail};
+use rollout_api::{Code, JournalEntry, Position, RolloutDetail};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::failure::Failure;
@@ -15,13 +16,23 @@ use crate::io::Io;
 /// Time between two tries to reach a daemon that was there before. Short: `status --until` answers within a second.
 const RECONNECT_EVERY: Duration = Duration::from_millis(250);
 
+/// What a follower sees next.
+pub(crate) enum Next {
+    /// Something happened.
+    Entry(JournalEntry),
+    /// The journal is another one than before; it is followed from its first entry on.
+    Anew,
+}
+
 /// Follows one rollout.
 pub(crate) struct Follower<'a> {
     client: &'a Client,
     id: String,
-    after: u64,
+    after: Position,
     stream: Option<EventStream>,
     ticks: Interval,
+    /// Whether a stream was opened at the place before.
+    has_been_there: bool,
 }
 
 impl<'a> Follower<'a> {
@@ -29,25 +40,47 @@ impl<'a> Follower<'a> {
     pub(crate) fn new(client: &'a Client, id: &str, after: u64) -> Self {
         let mut ticks = interval(RECONNECT_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { client, id: id.to_string(), after, stream: None, ticks }
+        Self {
+            client,
+            id: id.to_string(),
+            after: after.into(),
+            stream: None,
+            ticks,
+            has_been_there: false,
+        }
+    }
+
+    /// Leaves out what stands before and at position `after`.
+    pub(crate) fn skip_to(&mut self, after: u64) {
+        (self.after, self.stream) = (after.into(), None);
     }
 
     /// The next entry, however long that takes.
-    pub(crate) async fn next(&mut self, io: &mut Io<'_>) -> Result<JournalEntry, Failure> {
+    pub(crate) async fn next(&mut self, io: &mut Io<'_>) -> Result<Next, Failure> {
         loop {
             let Some(stream) = &mut self.stream else {
                 // At most one stream a tick, also from a daemon that ends each of them at once.
                 self.ticks.tick().await;
-                let (client, id, after) = (self.client, self.id.clone(), self.after);
-                self.stream = Some(self.reach(io, async || client.follow(&id, after).await).await?);
+                let (client, id, after) = (self.client, self.id.clone(), self.after.clone());
+                let call = async || client.follow(&id, after.clone()).await;
+                match self.reach(io, call).await {
+                    Ok(stream) => self.stream = Some(stream),
+                    // Somebody's own wish to begin there is refused; a place that was in the journal is no mistake of theirs.
+                    Err(failure) if self.has_been_there && is_of_another(&failure) => {
+                        self.skip_to(0);
+                        return Ok(Next::Anew);
+                    }
+                    Err(failure) => return Err(failure),
+                }
+                self.has_been_there = true;
                 continue;
             };
             match stream.next().await {
                 // A daemon that repeats entries does no harm.
-                Ok(Some(entry)) if entry.seq <= self.after => {}
+                Ok(Some(entry)) if entry.seq <= self.after.seq => {}
                 Ok(Some(entry)) => {
-                    self.after = entry.seq;
-                    return Ok(entry);
+                    self.after = Position::from(&entry);
+                    return Ok(Next::Entry(entry));
                 }
                 Ok(None) => self.stream = None,
                 Err(error) if Failure::may_pass(&error) => self.stream = None,
@@ -81,4 +114,12 @@ impl<'a> Follower<'a> {
         }
         Ok(answer?)
     }
+}
+
+/// Whether the daemon has another journal than the one that was followed.
+fn is_of_another(failure: &Failure) -> bool {
+    matches!(
+        failure,
+        Failure::Client(ClientError::Problem(problem)) if problem.known_code() == Some(Code::OtherJournal)
+    )
 }

@@ -322,7 +322,80 @@ fn a_wait_outlives_the_daemon_and_goes_on_where_it_was() {
         let request = asked[index].to_lowercase();
         request.lines().find_map(|line| line.strip_prefix("last-event-id: ")).map(str::to_string)
     };
-    assert_eq!([1, 3, 4].map(resumed), [Some("7".into()), Some("8".into()), Some("8".into())]);
+    let there = || Some("8@2026-01-01t00:00:00z".to_owned());
+    assert_eq!([1, 3, 4].map(resumed), [Some("7".into()), there(), there()]);
+}
+
+/// What the daemon says to whoever has read another journal than the one that it has.
+fn other_journal() -> String {
+    let problem = json!({
+        "type": "urn:rolloutd:error:RO0310", "title": "t", "status": 409, "code": "RO0310", "detail": "it ends at entry 2",
+    });
+    answer("409 Conflict", "application/problem+json", &problem.to_string())
+}
+
+#[test]
+fn a_restored_journal_is_followed_from_its_first_entry_and_that_is_said() {
+    let place = Place::new();
+    let server = serve(
+        place.socket(),
+        vec![
+            ("GET /v1/rollouts/r1 ", detail(9, "running")),
+            ("GET /v1/rollouts/r1/events ", stream(&[(9, "held")])),
+            ("GET /v1/rollouts/r1 ", detail(9, "running")),
+            ("GET /v1/rollouts/r1/events ", other_journal()),
+            ("GET /v1/rollouts/r1 ", detail(1, "running")),
+            (
+                "GET /v1/rollouts/r1/events ",
+                stream(&[(1, "rollout_created"), (2, "rollout_aborted")]),
+            ),
+            ("GET /v1/rollouts/r1 ", detail(1, "running")),
+            ("GET /v1/rollouts/r1 ", detail(2, "aborted")),
+        ],
+    );
+    let (exit, out, talk) = run(&place.socket(), &["events", "r1", "-f", "--after", "8"]);
+    let seqs: Vec<_> = out.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!((exit, seqs), (Exit::Done, vec!["9", "1", "2"]));
+    let said = "the journal of r1 is another one than before, as after a restore; it is shown from its first entry\n";
+    assert_eq!(talk, said);
+    let asked = server.join().unwrap();
+    assert!(asked[5].to_lowercase().contains("last-event-id: 0\r\n"), "{}", asked[5]);
+
+    // A place that was never read is the caller's own mistake.
+    let place = Place::new();
+    let server = serve(
+        place.socket(),
+        vec![
+            ("GET /v1/rollouts/r1 ", detail(2, "running")),
+            ("GET /v1/rollouts/r1/events ", other_journal()),
+        ],
+    );
+    let (exit, out, talk) = run(&place.socket(), &["events", "r1", "-f", "--after", "500"]);
+    assert_eq!((exit, out.as_str()), (Exit::Refused, ""));
+    assert_eq!(talk, "refused: it ends at entry 2 (RO0310)\n");
+    server.join().unwrap();
+}
+
+#[test]
+fn a_wait_goes_on_with_a_restored_journal() {
+    let place = Place::new();
+    let server = serve(
+        place.socket(),
+        vec![
+            ("GET /v1/rollouts/r1 ", detail(7, "running")),
+            ("GET /v1/rollouts/r1/events ", stream(&[(8, "reading_taken")])),
+            ("GET /v1/rollouts/r1 ", detail(8, "running")),
+            ("GET /v1/rollouts/r1/events ", other_journal()),
+            ("GET /v1/rollouts/r1 ", detail(3, "running")),
+            ("GET /v1/rollouts/r1/events ", stream(&[(4, "phase_completed")])),
+            ("GET /v1/rollouts/r1 ", detail(4, "running")),
+        ],
+    );
+    let (exit, _, talk) =
+        run(&place.socket(), &["status", "r1", "--until", "phase", "--timeout", "30s"]);
+    assert_eq!(exit, Exit::Done);
+    assert_eq!(talk, "the journal of r1 is another one than before, as after a restore\n");
+    assert!(server.join().unwrap()[5].to_lowercase().contains("last-event-id: 3\r\n"));
 }
 
 fn shutting_down() -> String {

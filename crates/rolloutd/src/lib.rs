@@ -16,6 +16,7 @@ mod endpoints;
 pub mod fuzzing;
 mod observe;
 mod place;
+mod quarantine;
 mod restore;
 mod routes;
 mod serve;

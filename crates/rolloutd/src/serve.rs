@@ -24,6 +24,7 @@ use crate::access::Peer;
 use crate::config::Config;
 use crate::endpoints::Endpoints;
 use crate::observe::Performer;
+use crate::quarantine::Quarantine;
 use crate::routes::{self, App};
 use crate::socket::{self, Place, SocketError};
 use crate::systemd;
@@ -143,7 +144,8 @@ impl Daemon {
         let (performer, alarmed) = Performer::new(Arc::clone(&deployments), Arc::clone(&endpoints));
         let options = OpenOptions { damage, ..OpenOptions::default() };
         let source = SledSource::new(&config.store_dir(), options);
-        let (store, origin) = open(config.store_dir(), source.clone()).await?;
+        let (store, report, quarantine) = open(config.store_dir(), source.clone()).await?;
+        let origin = report.origin;
         let begun_at = (origin == Origin::Created).then(|| clock.now());
         // Setting aside is for this start alone, with a person at hand.
         let source = source.refusing_damage();
@@ -166,6 +168,7 @@ impl Daemon {
             operators: config.operators,
             started_at: clock.now(),
             begun_at,
+            quarantine,
             clock,
             socket: config.socket.clone(),
             stopping: stopping.subscribe(),
@@ -273,16 +276,20 @@ impl ServeError {
     }
 }
 
-async fn open(dir: PathBuf, source: SledSource) -> Result<(SledStore, Origin), ServeError> {
+async fn open(
+    dir: PathBuf,
+    source: SledSource,
+) -> Result<(SledStore, OpenReport, Quarantine), ServeError> {
     let opened = tokio::task::spawn_blocking(move || source.open_now());
     let opened = opened.await.map_err(|source| ServeError::Panicked { source })?;
     let (store, report) =
         opened.map_err(|source| ServeError::Store { dir: dir.clone(), source })?;
-    announce(&dir, &report);
-    Ok((store, report.origin))
+    let quarantine = Quarantine::read(&dir, &report.quarantined);
+    announce(&dir, &report, &quarantine);
+    Ok((store, report, quarantine))
 }
 
-fn announce(dir: &Path, report: &OpenReport) {
+fn announce(dir: &Path, report: &OpenReport, quarantine: &Quarantine) {
     let OpenReport { origin, commits, live, ended, .. } = report;
     info!(dir = %dir.display(), commits, live, ended, "opened the store");
     if *origin == Origin::Created {
@@ -296,7 +303,9 @@ fn announce(dir: &Path, report: &OpenReport) {
         warn!("the store was put right: {repair}");
     }
     for aside in &report.quarantined {
-        warn!(rollout = %aside.rollout, code = "RO0208", place = aside.place, "quarantined, so nobody watches its flags: {}", aside.why);
+        let flags = quarantine.flags_of(aside.rollout);
+        let flags = flags.map(|flags| format!(", {flags}")).unwrap_or_default();
+        warn!(rollout = %aside.rollout, code = "RO0208", place = aside.place, "quarantined, so nobody watches its flags{flags}: {}", aside.why);
     }
 }
 

@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 
 use crate::detail::RolloutDetail;
 use crate::doctor::{DeploymentView, DoctorReport, DoctorRequest};
-use crate::journal::EventPage;
+use crate::journal::{EventPage, Position};
 use crate::order::{OrderRequest, OrderResponse, OrderVerb, StartRequest, StartResponse};
 use crate::problem::{PROBLEM_MEDIA_TYPE, Problem};
 use crate::rollout::RolloutList;
@@ -150,22 +150,26 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// Like every call: [`ClientError`].
+    /// Like every call: [`ClientError`]. `RO0310` when the journal ends before `after`.
     pub async fn events(&self, id: &str, after: u64, limit: u32) -> Result<EventPage, ClientError> {
         let call = self.call(Method::GET, &["rollouts", id, "events"]);
         self.read(call.query(&[("after", after), ("limit", u64::from(limit))])).await
     }
 
     /// Everything that happens to a rollout behind position `after`, as it happens. The stream ends with the daemon; open
-    /// the next one with the last `seq` and nothing is missed or seen twice.
+    /// the next one with the [`Position`] of the last entry and nothing is missed or seen twice.
     ///
     /// # Errors
     ///
-    /// Like every call: [`ClientError`].
-    pub async fn follow(&self, id: &str, after: u64) -> Result<EventStream, ClientError> {
+    /// Like every call: [`ClientError`]. `RO0310` when the journal is not the one that `after` is a place of.
+    pub async fn follow(
+        &self,
+        id: &str,
+        after: impl Into<Position>,
+    ) -> Result<EventStream, ClientError> {
         let url = self.url(&["rollouts", id, "events"]);
-        let call =
-            self.http.get(url).header("Accept", "text/event-stream").header("Last-Event-ID", after);
+        let call = self.http.get(url).header("Accept", "text/event-stream");
+        let call = call.header("Last-Event-ID", after.into().to_string());
         Ok(EventStream::new(self.send(call).await?, self.socket.clone()))
     }
 

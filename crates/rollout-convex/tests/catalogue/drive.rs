@@ -182,7 +182,7 @@ fn written(row: &Row) -> Place {
 
 async fn smoke(row: &Row) -> (Fault, Pace) {
     let (site, convex) = site(row, Landing::Lost).await;
-    let bindings = BTreeMap::from([("$key".into(), "r42-s9".into())]);
+    let bindings = BTreeMap::from([("$key".into(), "r42-s9-1795500000123456789".into())]);
     let effect = Effect::Invoke { call: call("m:f", "{}"), pointer: String::new(), bindings };
     let outcome = convex.perform(key(9), &effect).await;
     let Outcome::Failed { fault, pace } = outcome else { panic!("{row:?}: {outcome:?}") };

@@ -153,7 +153,7 @@ fn create() -> Effect {
     Effect::Invoke {
         call: call("tasks:create", r#"{"name":"x","requestKey":"$key"}"#),
         pointer: String::new(),
-        bindings: BTreeMap::from([("$key".into(), "r42-s9".into())]),
+        bindings: BTreeMap::from([("$key".into(), "r42-s9-1795500000123456789".into())]),
     }
 }
 

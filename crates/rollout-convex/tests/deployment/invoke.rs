@@ -10,10 +10,14 @@ use rollout_core::{
 use crate::support::{call, deployment, fault, key};
 
 fn create(pointer: &str) -> Effect {
+    create_under("r42-s9-1795500000123456789", pointer)
+}
+
+fn create_under(run: &str, pointer: &str) -> Effect {
     Effect::Invoke {
         call: call("tasks:create", r#"{"name":"final-verification-test","requestKey":"$key"}"#),
         pointer: pointer.into(),
-        bindings: BTreeMap::from([("$key".into(), "r42-s9".into())]),
+        bindings: BTreeMap::from([("$key".into(), run.into())]),
     }
 }
 
@@ -30,6 +34,10 @@ async fn the_key_is_bound_and_the_id_can_be_polled() {
     let task = id(convex.perform(key(9), &create("")).await);
     assert_eq!(id(convex.perform(key(9), &create("")).await), task, "the key was not bound");
     assert_eq!(emulator.tasks().len(), 1);
+    // The same place in another store's journal is another run, and runs.
+    let other = create_under("r42-s9-1795500300123456789", "");
+    assert_ne!(id(convex.perform(key(9), &other).await), task);
+    assert_eq!(emulator.tasks().len(), 2);
     let expect = Expectation::Equals(Scalar::Text("pending".into()));
     let kind = ProbeKind::Function {
         call: call("tasks:get", r#"{"id":"$id"}"#),

@@ -529,7 +529,7 @@ impl Rollout {
     fn evolve_smoke(&mut self, at: Timestamp, kind: &EventKind) {
         match kind {
             EventKind::SmokeStarted => {
-                self.smoke = Smoke::Creating { run: self.seq };
+                self.smoke = Smoke::Creating { run: self.seq, at };
                 self.slot = Slot::asked_by(self.seq);
             }
             EventKind::SmokeCreated { id } => {

@@ -2,7 +2,8 @@
 //! resuming are the same path.
 
 use alloc::collections::BTreeMap;
-use alloc::string::ToString;
+use alloc::format;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use jiff::{SignedDuration, Timestamp};
@@ -128,14 +129,21 @@ impl Rollout {
             }
             SlotUse::Smoke => {
                 let test = self.plan.smoke.as_ref()?;
-                let Smoke::Creating { run } = self.smoke else { return None };
+                let Smoke::Creating { run, at } = self.smoke else { return None };
                 Some(Effect::Invoke {
                     call: test.create.clone(),
                     pointer: test.id_pointer.clone(),
-                    bindings: BTreeMap::from([("$key".to_string(), self.key(run).to_string())]),
+                    bindings: BTreeMap::from([("$key".to_string(), self.run_key(run, at))]),
                 })
             }
         }
+    }
+
+    /// What a function recognises one run of the smoke test by: the same for each try of this run, before and after a crash, and of
+    /// no other run, also where another store gives the same id again. An app that honours a key it has seen creates nothing,
+    /// and the test would pass by what an earlier run created.
+    fn run_key(&self, run: Seq, at: Timestamp) -> String {
+        format!("{}-{}", self.key(run), at.as_nanosecond())
     }
 
     fn observation(&self, purpose: Purpose) -> Observation {

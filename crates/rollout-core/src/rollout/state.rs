@@ -281,6 +281,8 @@ pub enum Smoke {
     Creating {
         /// The event that began this run of the test; its key tells runs apart, and tries of one run belong together.
         run: Seq,
+        /// When it began. Ids and positions come again in another store, and after a restore; a moment does not.
+        at: Timestamp,
     },
     /// Something was created; its success is awaited.
     Waiting {
@@ -316,14 +318,14 @@ impl Rollout {
         &self.url
     }
 
+    /// When its baseline may begin.
+    pub fn start_at(&self) -> Timestamp {
+        self.start_at
+    }
+
     /// When it was created.
     pub fn created_at(&self) -> Timestamp {
         self.created_at
-    }
-
-    /// When it may begin, by the wall clock: a person said so.
-    pub fn start_at(&self) -> Timestamp {
-        self.start_at
     }
 
     /// Position of the last applied event.

@@ -8,6 +8,7 @@ mod model;
 mod pace;
 mod random;
 mod scenarios;
+mod smoke;
 mod table;
 mod time;
 mod words;

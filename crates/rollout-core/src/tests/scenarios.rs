@@ -9,10 +9,9 @@ use jiff::{SignedDuration, Timestamp};
 use super::fixtures::{flag, hours, minutes, parts, person, phase, plan, single};
 use super::world::{Link, World};
 use crate::{
-    Bound, ChangeWindow, Command, Comparison, Criterion, Effect, EventKind, FlagName, GapCause,
-    HoldReason, Input, Limit, Measured, MissedPolicy, Outcome, PhaseNumber, Plan, PlanParts,
-    Purpose, Rejection, RollbackCause, RollbackScope, Rollout, SmokeRepeat, Stage, Status, Verb,
-    Verdict,
+    Bound, ChangeWindow, Command, Comparison, Criterion, EventKind, FlagName, GapCause, HoldReason,
+    Input, Limit, Measured, MissedPolicy, Outcome, PhaseNumber, Plan, PlanParts, Purpose,
+    Rejection, RollbackCause, RollbackScope, Rollout, Stage, Status, Verb, Verdict,
 };
 
 fn number(number: u8) -> PhaseNumber {
@@ -716,33 +715,6 @@ fn too_little_seen_under_the_hold_policy_waits_for_a_person() {
     assert!(matches!(world.order(Command::Resume), Err(Rejection::NotNow { .. })));
     world.order(Command::Promote).unwrap();
     world.until("done", done);
-}
-
-#[test]
-fn a_smoke_test_that_fails_holds_and_can_be_run_again() {
-    let mut world =
-        World::new(Plan::try_new(PlanParts { smoke: parts().smoke, ..single() }).unwrap());
-    world.task = "failed".into();
-    world.until("held", Rollout::is_held);
-    world.task = "success".into();
-    world.order(Command::Resume).unwrap();
-    world.until("done", done);
-    assert_eq!(world.invocations, 2);
-}
-
-#[test]
-fn a_function_that_may_not_run_twice_is_not_called_again_after_a_lost_answer() {
-    let once = parts().smoke.map(|test| crate::SmokeTest { repeat: SmokeRepeat::Never, ..test });
-    let mut world = World::new(Plan::try_new(PlanParts { smoke: once, ..single() }).unwrap());
-    let creating = |rollout: &Rollout| {
-        rollout.pending().iter().any(|pending| matches!(pending.effect, Effect::Invoke { .. }))
-    };
-    world.until("creating", creating);
-    world.down_for(minutes(1));
-    assert!(world.rollout.is_held() && !creating(&world.rollout), "nobody knows whether it ran");
-    world.order(Command::Resume).unwrap();
-    world.until("done", done);
-    assert_eq!(world.invocations, 1);
 }
 
 #[test]

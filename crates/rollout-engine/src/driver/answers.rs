@@ -10,6 +10,7 @@ use super::{Engine, Work, within};
 use crate::error::{EngineError, Unrecorded};
 use crate::handle::{EngineStatus, Reply, Request};
 use crate::resume;
+use crate::store::WriterHandle;
 
 impl Engine {
     /// Answers what only reads; what may change something becomes work.
@@ -36,24 +37,31 @@ impl Engine {
             Request::Status(reply) => {
                 let _ = reply.send(Ok(self.status()));
             }
-            Request::Journal(_, _, reply) if self.condition.is_dark() => {
-                let _ = reply.send(Err(self.unrecorded(Unrecorded::Nothing)));
-            }
-            Request::Journal(id, from, reply) => {
-                match self.board.get(id).is_some() || self.board.is_unloaded(id) {
-                    true => {
-                        let store = self.store.clone();
-                        tokio::spawn(async move {
-                            let _ = reply.send(resume::read_journal(&store, id, from).await);
-                        });
-                    }
-                    false => {
-                        let _ = reply.send(Err(self.board.missing(id)));
-                    }
-                }
-            }
+            Request::Journal(id, from, reply) => match self.journal_of(id) {
+                Ok(store) => drop(tokio::spawn(async move {
+                    let _ = reply.send(resume::read_journal(&store, id, from).await);
+                })),
+                Err(refusal) => drop(reply.send(Err(refusal))),
+            },
+            Request::Page(id, from, max, reply) => match self.journal_of(id) {
+                Ok(store) => drop(tokio::spawn(async move {
+                    let _ = reply.send(resume::read_page(&store, id, from, max).await);
+                })),
+                Err(refusal) => drop(reply.send(Err(refusal))),
+            },
         }
         None
+    }
+
+    /// Where the journal of a rollout can be read, beside the loop.
+    fn journal_of(&self, id: RolloutId) -> Result<WriterHandle, EngineError> {
+        if self.condition.is_dark() {
+            return Err(self.unrecorded(Unrecorded::Nothing));
+        }
+        match self.board.get(id).is_some() || self.board.is_unloaded(id) {
+            true => Ok(self.store.clone()),
+            false => Err(self.board.missing(id)),
+        }
     }
 
     /// Answers with one rollout. An ended one is read and folded beside the loop, and not kept.

@@ -54,8 +54,9 @@ impl Engine {
         if let Some(key) = &new.idempotency_key
             && let Some(row) = within(self.store.idempotency(key.clone())).await?
         {
-            return match row.request_digest == new.digest {
-                true => Ok(Start::Before(self.find(row.rollout).await?)),
+            let before = self.find(row.rollout).await?;
+            return match is_same_request(&row, &before, &new) {
+                true => Ok(Start::Before(before)),
                 false => Err(EngineError::KeyReused(key.clone())),
             };
         }
@@ -64,7 +65,7 @@ impl Engine {
             check_window(phase, planned)?;
         }
         let (wall, ahead) = (self.time.wall(), self.time.ahead());
-        let request_digest: Hash = new.digest;
+        let request_digest: Hash = new.request_digest;
         let idempotency =
             new.idempotency_key.map(|key| IdempotencyRow { key, rollout: id, request_digest });
         let creation = Creation {
@@ -96,6 +97,15 @@ impl Engine {
         };
         Ok(Start::New(append, Arc::new(rollout), entries))
     }
+}
+
+/// Whether the request that started `before` under a key was this one. Earlier versions digested the plan alone; for their rows
+/// the rollout itself says when it was to start.
+fn is_same_request(row: &IdempotencyRow, before: &Rollout, new: &NewRollout) -> bool {
+    let created = before.created_at();
+    let starts_as_asked = || new.start_at.unwrap_or(created).max(created) == before.start_at();
+    row.request_digest == new.request_digest
+        || (row.request_digest == new.digest && starts_as_asked())
 }
 
 /// Whether a plan for the deployment at `url` may be started beside these rollouts: one live rollout per deployment, and no flag

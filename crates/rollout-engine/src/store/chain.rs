@@ -164,6 +164,14 @@ impl Walk {
         Ok(hash)
     }
 
+    /// Whether the walk has passed the entry `last`, which stands before the head.
+    pub(super) fn has_passed(&self, last: u64) -> Result<(), StoreError> {
+        match self.next.get() > last {
+            true => Ok(()),
+            false => Err(self.damaged(self.next, Damage::Missing)),
+        }
+    }
+
     /// Whether the walk reached the head, and the head is the one that was committed.
     pub(super) fn finish(self) -> Result<(), StoreError> {
         if self.next <= self.head.seq {

@@ -33,6 +33,26 @@ pub fn appends_read_back_in_order(bed: &mut impl Bed) {
     assert_eq!(ends(&store), [(1, 3)]);
 }
 
+/// A page is a part of the journal, as long as was asked for and no longer, wherever it begins.
+pub fn pages_are_parts_of_the_journal(bed: &mut impl Bed) {
+    let mut store = bed.open();
+    commit(&mut store, &[append(1, 0, &["a", "b", "c"]), append(2, 0, &["z"])]);
+    commit(&mut store, &[append(1, 3, &["d", "e"])]);
+    let all = journal(&store, 1, 1);
+    for _ in 0..2 {
+        for from in 1..=7_u64 {
+            let rest = all.get(from as usize - 1..).unwrap_or_default();
+            for max in [0, 1, 2, 4, 5, 6, usize::MAX] {
+                let page = store.page(id(1), at(from), max).expect("a sound journal reads back");
+                assert_eq!(page, rest[..max.min(rest.len())], "{max} from {from} on");
+            }
+        }
+        assert_eq!(store.page(id(3), at(1), 9).expect("nobody is no damage"), []);
+        drop(store);
+        store = bed.open();
+    }
+}
+
 /// A stale or premature `after` is refused, names where the journal ends, and leaves the store usable.
 pub fn stale_appends_conflict(bed: &mut impl Bed) {
     let mut store = bed.open();
@@ -286,6 +306,7 @@ mod tests {
 
     contract! {
         appends_read_back_in_order
+        pages_are_parts_of_the_journal
         stale_appends_conflict
         a_batch_is_applied_whole_or_not_at_all
         rollouts_are_apart_and_in_order

@@ -194,6 +194,13 @@ impl Store for MemoryStore {
         Ok(own.map(|((_, seq), payload)| Entry { seq: *seq, payload: payload.clone() }).collect())
     }
 
+    fn page(&self, rollout: RolloutId, from: Seq, max: usize) -> Result<Vec<Entry>, StoreError> {
+        let platters = self.alive()?;
+        let entries = platters.written.entries.range((rollout, from)..);
+        let own = entries.take_while(|((of, _), _)| *of == rollout).take(max);
+        Ok(own.map(|((_, seq), payload)| Entry { seq: *seq, payload: payload.clone() }).collect())
+    }
+
     fn commit(&mut self, batch: &[Append]) -> Result<(), StoreError> {
         if let Some(cause) = &self.stopped {
             return Err(cause.clone());

@@ -45,6 +45,7 @@ pub use self::findings::{Finding, Findings, Loss, Survey, Surveyed, Unsettled};
 pub use self::online::{BackupStream, Inventory, survey};
 pub use self::opening::{OnDamage, OpenOptions, OpenReport, Origin, Tenure};
 pub use self::reserve::{RESERVE_BYTES, SledSource};
+pub use self::salvage::{Salvaged, salvaged};
 pub use self::sled::SledStore;
 pub use self::writer::{Writer, WriterHandle};
 
@@ -144,6 +145,17 @@ pub trait Store: Send + 'static {
     /// # Errors
     /// [`StoreError::Damaged`] with the first entry that does not fit; `RO0201` for rows of a later version.
     fn journal(&self, rollout: RolloutId, from: Seq) -> Result<Vec<Entry>, StoreError>;
+
+    /// At most `max` entries of one rollout from `from` on, checked as by [`Store::journal`] as far as they are read. A store
+    /// that can stop early does, so that a page costs what it shows.
+    ///
+    /// # Errors
+    /// As [`Store::journal`], for what is read.
+    fn page(&self, rollout: RolloutId, from: Seq, max: usize) -> Result<Vec<Entry>, StoreError> {
+        let mut entries = self.journal(rollout, from)?;
+        entries.truncate(max);
+        Ok(entries)
+    }
 
     /// Applies all appends in one transaction; durable when it returns `Ok`.
     ///

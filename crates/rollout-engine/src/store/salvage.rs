@@ -4,16 +4,38 @@
 //! damaged files themselves are kept whole beside it. Refuses to make up what cannot be read.
 
 use std::fs::{File, Permissions};
-use std::io::Write as _;
+use std::io::{BufReader, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use rollout_core::{Event, LogOptions};
+use rollout_core::{Event, EventKind, FlagName, LogOptions};
 
-use super::backup::{About, Encoder};
+use super::backup::{self, About, Encoder};
 use super::directory::{create_private, sync_directory};
 use super::record::decode_event;
 use super::{Age, Entry, Hash, Head, Quarantined, Standing, StoreError};
+
+/// What a rollout that was set aside was about: as much as must be known to look after its flags.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Salvaged {
+    /// Its deployment, by the name in the plan.
+    pub deployment: String,
+    /// Where that deployment answered.
+    pub url: String,
+    /// The flags of its plan; which of them are on is not known.
+    pub flags: Vec<FlagName>,
+}
+
+/// Reads what a rollout in quarantine was about; `dir` is the store's directory. `None` where its first entry was not to be read,
+/// or is not kept here, as after a restore on another machine.
+pub fn salvaged(dir: &Path, aside: &Quarantined) -> Option<Salvaged> {
+    let kept = dir.join(&aside.place).join(format!("{}.backup", aside.rollout));
+    let first = backup::first_entry(&mut BufReader::new(File::open(kept).ok()?)).ok()??;
+    let EventKind::RolloutCreated { plan, url, .. } = decode_event(&first).ok()?.kind else {
+        return None;
+    };
+    Some(Salvaged { deployment: plan.deployment.clone(), url, flags: plan.flags() })
+}
 
 /// Writes `<dir>/r2.backup` and `<dir>/r2.md`, durably.
 pub(super) fn keep_readable(

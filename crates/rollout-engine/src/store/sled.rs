@@ -228,6 +228,16 @@ impl Store for SledStore {
         Ok(entries)
     }
 
+    fn page(&self, rollout: RolloutId, from: Seq, max: usize) -> Result<Vec<Entry>, StoreError> {
+        let Some(head) = self.heads.get(&rollout) else { return Ok(Vec::new()) };
+        let mut entries = Vec::new();
+        self.tables.walk_page(head, from, max, &mut |entry, _| {
+            entries.push(entry);
+            ControlFlow::Continue(())
+        })?;
+        Ok(entries)
+    }
+
     fn commit(&mut self, batch: &[Append]) -> Result<(), StoreError> {
         if let Some(cause) = &self.stopped {
             return Err(cause.clone());

@@ -116,6 +116,19 @@ impl WriterHandle {
         self.ask(|reply| Request::Read(Read::Journal { rollout, from, reply })).await
     }
 
+    /// At most `max` checked entries of one rollout; see [`Store::page`].
+    ///
+    /// # Errors
+    /// Those of [`Store::page`], or `RO0207` when the store thread is gone.
+    pub async fn page(
+        &self,
+        rollout: RolloutId,
+        from: Seq,
+        max: usize,
+    ) -> Result<Vec<Entry>, StoreError> {
+        self.ask(|reply| Request::Read(Read::Page { rollout, from, max, reply })).await
+    }
+
     /// What an idempotency key was used for; see [`Store::idempotency`].
     ///
     /// # Errors
@@ -172,6 +185,7 @@ enum Request {
 enum Read {
     Heads { reply: Reply<Vec<Head>> },
     Journal { rollout: RolloutId, from: Seq, reply: Reply<Vec<Entry>> },
+    Page { rollout: RolloutId, from: Seq, max: usize, reply: Reply<Vec<Entry>> },
     Idempotency { key: String, reply: Reply<Option<IdempotencyRow>> },
     Inventory { reply: Reply<Inventory> },
 }
@@ -266,6 +280,9 @@ impl Keeper {
             Read::Heads { reply } => answer(reply, self.guarded(|store| store.heads())),
             Read::Journal { rollout, from, reply } => {
                 answer(reply, self.guarded(|store| store.journal(rollout, from)));
+            }
+            Read::Page { rollout, from, max, reply } => {
+                answer(reply, self.guarded(|store| store.page(rollout, from, max)));
             }
             Read::Idempotency { key, reply } => {
                 answer(reply, self.guarded(|store| store.idempotency(&key)));

@@ -92,6 +92,7 @@ pub(super) fn new_rollout(deployment: &str) -> NewRollout {
     NewRollout {
         plan: plan(deployment),
         digest: [7; 32],
+        request_digest: [8; 32],
         url: "http://localhost".into(),
         start_at: None,
         actor: "ada".into(),

@@ -9,7 +9,7 @@ use super::deployment::Deployment;
 use super::run::{new_rollout, start, to_rest};
 use crate::clock::ManualClock;
 use crate::error::EngineError;
-use crate::handle::Created;
+use crate::handle::{Created, NewRollout};
 use crate::store::memory::{Failure, MemoryDisk};
 use crate::store::{OpenOptions, SledStore};
 use crate::{Engine, Handle, Seq};
@@ -91,11 +91,27 @@ async fn the_same_request_gives_the_same_rollout() {
     let again = handle.create(new_rollout("production")).await.unwrap();
     assert!(matches!(&again, Created::Before(rollout) if rollout.id() == first.rollout().id()));
     let mut other = new_rollout("production");
-    other.digest = [8; 32];
+    other.request_digest = [9; 32];
     assert!(matches!(handle.create(other).await, Err(EngineError::KeyReused(_))));
     let mut second = new_rollout("production");
     second.idempotency_key = None;
     assert!(matches!(handle.create(second).await, Err(EngineError::DeploymentBusy { .. })));
+    handle.stop().await;
+    running.await.unwrap().unwrap();
+}
+
+/// A row of an earlier version has the digest of the plan alone.
+#[tokio::test]
+async fn a_key_that_was_used_before_an_upgrade_still_stands_for_its_request() {
+    let (handle, running) = engine_at_rest(&MemoryDisk::new()).await;
+    let new = new_rollout("production");
+    let earlier = NewRollout { request_digest: new.digest, ..new.clone() };
+    let Ok(Created::New(first)) = handle.create(earlier).await else { panic!("it is new") };
+    let again = handle.create(new.clone()).await.unwrap();
+    assert!(matches!(&again, Created::Before(rollout) if rollout.id() == first.id()));
+    let tomorrow = first.start_at() + SignedDuration::from_hours(24);
+    let later = NewRollout { start_at: Some(tomorrow), ..new };
+    assert!(matches!(handle.create(later).await, Err(EngineError::KeyReused(_))));
     handle.stop().await;
     running.await.unwrap().unwrap();
 }

@@ -5,7 +5,7 @@ use rollout_api::{Exit, JournalEntry};
 use super::Session;
 use crate::cli::Format;
 use crate::failure::Failure;
-use crate::follow::Follower;
+use crate::follow::{Follower, Next};
 use crate::render::time::local;
 
 /// Entries per call; a page of them is well below the daemon's limits.
@@ -31,9 +31,18 @@ impl Session<'_, '_> {
         let mut follower = Follower::new(&client, id, after);
         let mut printed = after;
         while !(rollout.is_ended() && printed >= rollout.seq) {
-            let entry = follower.next(self.io).await?;
-            self.print_entry(&entry)?;
-            printed = entry.seq;
+            match follower.next(self.io).await? {
+                Next::Entry(entry) => {
+                    self.print_entry(&entry)?;
+                    printed = entry.seq;
+                }
+                Next::Anew => {
+                    self.io.say(&format!(
+                        "the journal of {id} is another one than before, as after a restore; it is shown from its first entry"
+                    ));
+                    (printed, rollout) = (0, follower.detail(self.io).await?.summary);
+                }
+            }
             if printed >= rollout.seq && !rollout.is_ended() {
                 rollout = follower.detail(self.io).await?.summary;
             }

@@ -6,7 +6,7 @@ use super::Session;
 use crate::cli::Format;
 use crate::env::Screen;
 use crate::failure::Failure;
-use crate::follow::Follower;
+use crate::follow::{Follower, Next};
 use crate::render::status::line;
 use crate::render::{detail, list, wrap};
 
@@ -58,8 +58,14 @@ impl Session<'_, '_> {
             if rollout.summary.is_ended() {
                 return Ok(Exit::Done);
             }
-            follower.next(self.io).await?;
+            let next = follower.next(self.io).await?;
             rollout = follower.detail(self.io).await?;
+            if matches!(next, Next::Anew) {
+                self.io.say(&format!(
+                    "the journal of {id} is another one than before, as after a restore"
+                ));
+                follower.skip_to(rollout.summary.seq);
+            }
         }
     }
 

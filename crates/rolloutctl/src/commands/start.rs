@@ -49,6 +49,9 @@ impl Session<'_, '_> {
         });
         if self.format == Format::Text {
             let id = &started.rollout.id;
+            if let Some(notice) = &started.notice {
+                self.io.say(notice);
+            }
             for warning in &started.warnings {
                 self.io.say(&format!(
                     "{warning}; {id} waits for it, `rolloutctl doctor {id}` shows more"

@@ -11,7 +11,7 @@ use rollout_api::{Exit, JournalEntry, RolloutDetail, RolloutStatus, RolloutSumma
 use super::Session;
 use crate::cli::{Format, Until};
 use crate::failure::Failure;
-use crate::follow::Follower;
+use crate::follow::{Follower, Next};
 use crate::render::status::line;
 
 /// How a wait for a person begins, as the daemon words it.
@@ -101,8 +101,19 @@ impl Session<'_, '_> {
         let client = self.client.clone();
         let mut follower = Follower::new(&client, &rollout.summary.id, rollout.summary.seq);
         loop {
-            seen.note(&follower.next(self.io).await?);
+            let next = follower.next(self.io).await?;
             *rollout = follower.detail(self.io).await?;
+            match next {
+                Next::Entry(entry) => seen.note(&entry),
+                // What happened before the wait began does not count, in whichever journal.
+                Next::Anew => {
+                    let RolloutSummary { id, seq, .. } = &rollout.summary;
+                    self.io.say(&format!(
+                        "the journal of {id} is another one than before, as after a restore"
+                    ));
+                    follower.skip_to(*seq);
+                }
+            }
             if let Some(ending) = judge(until, &rollout.summary, seen) {
                 return Ok(ending);
             }

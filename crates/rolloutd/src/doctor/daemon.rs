@@ -2,19 +2,15 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
-use rollout_api::{DoctorSection, FindingView, StoreWord};
+use rollout_api::{DoctorSection, FindingView, StoreStatus, StoreWord};
 use rollout_core::{Plan, Rollout};
 use rollout_engine::{EngineError, EngineStatus, check_free};
-
-use crate::view;
 
 use super::deployments::{fail, ok, warn};
 
 /// The findings about a running daemon.
-pub(crate) fn section(engine: &EngineStatus, begun_at: Option<Timestamp>) -> DoctorSection {
+pub(crate) fn section(store: &StoreStatus, engine: &EngineStatus) -> DoctorSection {
     let mut findings = vec![ok("version", env!("CARGO_PKG_VERSION"))];
-    let store = view::store(engine, begun_at);
     findings.push(match (store.state, store.notice()) {
         (StoreWord::Ok, _) => ok("store", "everything is recorded"),
         (StoreWord::Reserve, notice) => fail(
@@ -29,11 +25,11 @@ pub(crate) fn section(engine: &EngineStatus, begun_at: Option<Timestamp>) -> Doc
         ),
     });
     if !store.quarantined.is_empty() {
-        let ids = store.quarantined.join(", ");
+        let all = store.quarantined_in_words();
         let advice = "see docs/errors/RO0208.md for the flags that they may have left on";
         findings.push(warn(
             "quarantine",
-            format!("set aside as damaged, watched by nobody: {ids}"),
+            format!("set aside as damaged, watched by nobody: {all}"),
             advice,
         ));
     }

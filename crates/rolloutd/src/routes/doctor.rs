@@ -14,6 +14,7 @@ use tracing::info;
 
 use crate::doctor::daemon;
 use crate::doctor::deployments::{self, DryStep};
+use crate::view;
 
 use super::App;
 use super::body;
@@ -40,7 +41,9 @@ pub(super) async fn doctor(
     };
     let writes = dry_step == DryStep::Yes;
     info!(actor, deployment = plan.as_ref().map(|plan| &plan.deployment), writes, "doctor");
-    let mut itself = daemon::section(&app.handle.status().await?, app.begun_at);
+    let engine = app.handle.status().await?;
+    let store = view::store(&engine, app.begun_at, &app.quarantine);
+    let mut itself = daemon::section(&store, &engine);
     if let (Some(plan), None) = (&plan, &request.rollout) {
         let rollouts = app.handle.list().await?;
         itself.findings.extend(daemon::in_the_way(&rollouts, plan, &url_of(&app, plan)));

@@ -29,6 +29,7 @@ use tokio::sync::watch;
 
 use crate::access::Operators;
 use crate::endpoints::Endpoints;
+use crate::quarantine::Quarantine;
 use crate::wiring::Deployments;
 
 use self::refusal::Refused;
@@ -49,6 +50,8 @@ pub(crate) struct App {
     pub(crate) started_at: Timestamp,
     /// When it began the store, if there was none.
     pub(crate) begun_at: Option<Timestamp>,
+    /// Rollouts that were set aside as damaged.
+    pub(crate) quarantine: Quarantine,
     /// Where it listens.
     pub(crate) socket: PathBuf,
     /// Becomes true when the daemon stops; streams end then.

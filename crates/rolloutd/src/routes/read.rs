@@ -25,7 +25,7 @@ pub(super) async fn status(State(app): State<Arc<App>>) -> Result<Json<ServerSta
         started_at: view::moment(app.started_at),
         live: engine.live as u64,
         ended: engine.ended as u64,
-        store: view::store(&engine, app.begun_at),
+        store: view::store(&engine, app.begun_at, &app.quarantine),
         socket: app.socket.display().to_string(),
     }))
 }
@@ -64,7 +64,7 @@ fn notice<'a>(
     let known: Vec<_> =
         names.into_iter().filter_map(|name| Some((name, app.deployments.known(name)?))).collect();
     let known = known.iter().map(|(name, convex)| (*name, convex.as_ref()));
-    view::notice(&view::store(engine, app.begun_at), known)
+    view::notice(&view::store(engine, app.begun_at, &app.quarantine), known)
 }
 
 /// `GET /v1/rollouts/{id}/log`, as Markdown.

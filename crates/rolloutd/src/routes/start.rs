@@ -48,9 +48,11 @@ pub(super) async fn start(
     }
     let needs = Needs::of(&plan);
     let (url, warnings) = admit(&app, &plan, &needs).await?;
+    let notice = app.quarantine.notice(&plan, &url);
     let new = NewRollout {
         plan,
         digest: Sha256::digest(text.as_bytes()).into(),
+        request_digest: digest_of_all(&text, start_at, reason.as_deref()),
         url,
         start_at,
         reason: reason.unwrap_or_else(|| format!("started by {actor}")),
@@ -65,7 +67,18 @@ pub(super) async fn start(
     let rollout = view::short(created.rollout(), app.clock.now());
     info!(rollout = rollout.id, plan = rollout.plan, "{said}");
     let place = format!("/v1/rollouts/{}", rollout.id);
-    Ok((status, [(LOCATION, place)], Json(StartResponse { answer, rollout, warnings })))
+    Ok((status, [(LOCATION, place)], Json(StartResponse { answer, rollout, warnings, notice })))
+}
+
+/// What a key stands for: the plan, when it was to start, and why. Each part says how long it is, so that no two requests read alike.
+fn digest_of_all(plan: &str, start_at: Option<Timestamp>, reason: Option<&str>) -> [u8; 32] {
+    let start_at = start_at.map(|at| at.to_string());
+    let mut digest = Sha256::new_with_prefix("rolloutd start 1\n");
+    for part in [Some(plan), start_at.as_deref(), reason] {
+        let length = part.map_or("none".to_owned(), |part| part.len().to_string());
+        digest.update(format!("{length}\n{}\n", part.unwrap_or_default()));
+    }
+    digest.finalize().into()
 }
 
 /// Where the deployment answers and what the rollout will have to wait for, when nothing definite is against the plan. What

@@ -11,6 +11,7 @@ use std::time::Duration;
 use axum::response::Sse;
 use axum::response::sse::{Event, KeepAlive};
 use futures_util::stream::{Stream, unfold};
+use rollout_api::Position;
 use rollout_core::{Rollout, RolloutId, Seq};
 use rollout_engine::{Entry, Handle, Progress};
 use tokio::sync::broadcast::Receiver;
@@ -21,11 +22,14 @@ use tracing::debug;
 use crate::view;
 
 use super::App;
-use super::events::behind;
+use super::events::{behind, check_place};
 use super::refusal::Refused;
 
 /// How often a silent stream says that it lives.
 const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// Entries that are read at once; a reader that lags behind by more reads on when it has these.
+const PAGE: usize = 500;
 
 /// A reader's place in a journal.
 struct Follower {
@@ -42,15 +46,17 @@ struct Follower {
 pub(super) async fn open(
     app: &App,
     id: RolloutId,
-    after: u64,
+    after: Position,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>> + use<>>, Refused> {
     let progress = app.handle.subscribe();
+    let rollout = app.handle.get(id).await?;
+    check_place(app, &rollout, &after).await?;
     let follower = Follower {
-        rollout: app.handle.get(id).await?,
+        rollout,
         handle: app.handle.clone(),
         progress,
         stopping: app.stopping.clone(),
-        next: behind(after),
+        next: behind(after.seq),
         ready: VecDeque::new(),
     };
     let events = unfold(follower, |mut follower| async move {
@@ -62,7 +68,7 @@ pub(super) async fn open(
 
 fn message(entry: &Entry, rollout: &Rollout) -> Event {
     let shown = view::entry(entry, rollout.plan());
-    let event = Event::default().id(shown.seq.to_string());
+    let event = Event::default().id(Position::from(&shown).to_string());
     // An entry is made of texts and numbers, so it can be written.
     event
         .json_data(shown)
@@ -77,7 +83,7 @@ impl Follower {
                 self.next = Some(entry.seq.next());
                 return Some(entry);
             }
-            match self.handle.journal(self.rollout.id(), self.next?).await {
+            match self.handle.page(self.rollout.id(), self.next?, PAGE).await {
                 Ok(entries) if entries.is_empty() => self.grown().await?,
                 Ok(entries) => self.ready = entries.into(),
                 Err(error) => {

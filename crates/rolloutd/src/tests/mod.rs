@@ -7,7 +7,7 @@ mod starting;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use convex_emulator::{Config as EmulatorConfig, Emulator};
 use rollout_api::client::{Client, ClientError, IdempotencyKey};
 use rollout_api::{JournalEntry, OrderRequest, Problem, RolloutSummary, StartRequest};
 use rollout_engine::SystemClock;
+use rollout_engine::store::OnDamage;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
@@ -69,9 +70,14 @@ impl World {
     }
 
     async fn start(&mut self) {
+        self.start_over(OnDamage::Refuse).await;
+    }
+
+    async fn start_over(&mut self, damage: OnDamage) {
         let path = self.dir.path().join("rolloutd.toml");
         let config = Config::read(&path, &Surroundings::default()).unwrap();
-        let daemon = Daemon::start(config, Arc::new(SystemClock::new())).await.unwrap();
+        let daemon =
+            Daemon::start_over(config, damage, Arc::new(SystemClock::new())).await.unwrap();
         let (stop, told) = oneshot::channel::<()>();
         let running = daemon.run(async move { drop(told.await) });
         self.daemon = Some((stop, tokio::spawn(running)));
@@ -134,6 +140,18 @@ impl World {
     async fn request(&self, method: &str, path: &str) -> (u16, Problem) {
         let head = format!("{method} {path} HTTP/1.1\r\nhost: d\r\nconnection: close\r\n\r\n");
         problem(&self.raw(head.as_bytes()).await)
+    }
+}
+
+/// Copies a directory and what is in it.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for found in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let to = to.join(found.file_name());
+        match found.file_type().unwrap().is_dir() {
+            true => copy(&found.path(), &to),
+            false => drop(fs::copy(found.path(), to).unwrap()),
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! A rollout as its readers see it: short, in full, as pages, as a stream, as a log; across a restart.
 
-use rollout_api::RolloutStatus;
 use rollout_api::client::ClientError;
+use rollout_api::{OrderVerb, Position, RolloutStatus};
 
 use super::*;
 
@@ -69,8 +69,14 @@ async fn pages_and_streams_show_each_entry_once_from_wherever_they_begin() {
         entry = next;
     }
     assert_eq!((entry.note.as_deref(), Some(&entry)), (Some("lunch"), held.events.first()));
-    let nothing = client.events(&id, u64::MAX, 10).await.unwrap();
+    let end = client.get(&id).await.unwrap().summary.seq;
+    let nothing = client.events(&id, end, 10).await.unwrap();
     assert_eq!((nothing.events.len(), nothing.next_after), (0, None));
+    for beyond in [end + 500, u64::MAX] {
+        assert_eq!(refused(client.events(&id, beyond, 10).await).code, "RO0310");
+        let followed = refused(client.follow(&id, beyond).await);
+        assert_eq!((followed.code.as_str(), followed.status), ("RO0310", 409));
+    }
 }
 
 #[tokio::test]
@@ -90,4 +96,46 @@ async fn a_restart_ends_streams_and_goes_on_where_it_was() {
     assert!(after.summary.seq > before.summary.seq, "that it was resumed is on record");
     assert_eq!(world.emulator.writes().len(), 1, "the flag was written once");
     world.stop().await;
+}
+
+#[tokio::test]
+async fn whoever_has_read_the_journal_before_a_restore_is_told_that_it_is_another_one() {
+    let mut world = World::new().await;
+    let id = world.bake().await.id;
+    world.stop().await;
+    let (state, before) = (world.dir.path().join("state"), world.dir.path().join("before"));
+    copy(&state, &before);
+    world.start().await;
+    let read = hold_and_resume(&world, &id).await;
+    let place = Position::from(read.last().unwrap());
+    world.stop().await;
+    fs::remove_dir_all(&state).unwrap();
+    fs::rename(&before, &state).unwrap();
+    world.start().await;
+
+    let refusal = refused(world.client().follow(&id, place.clone()).await);
+    assert_eq!((refusal.code.as_str(), refusal.status), ("RO0310", 409));
+    assert!(refusal.detail.contains(&place.to_string()), "{}", refusal.detail);
+    // The same once this journal is as long: what stands there is something else.
+    let mut anew = hold_and_resume(&world, &id).await;
+    while anew.len() < read.len() {
+        anew = hold_and_resume(&world, &id).await;
+    }
+    let refusal = refused(world.client().follow(&id, place.clone()).await);
+    assert_eq!(refusal.code, "RO0310", "{}", refusal.detail);
+    // A place of this journal is none of the other's, and a number alone is only a number.
+    let own = Position::from(&anew[read.len() - 1]);
+    assert!(own.seq == place.seq && own != place);
+    for after in [own, place.seq.into()] {
+        world.client().follow(&id, after).await.unwrap();
+    }
+    world.stop().await;
+}
+
+/// Lets a journal grow; all of it.
+async fn hold_and_resume(world: &World, id: &str) -> Vec<JournalEntry> {
+    for verb in [OrderVerb::Hold, OrderVerb::Resume] {
+        world.client().order(id, verb, &reason("a look")).await.unwrap();
+    }
+    world.client().events(id, 0, 1_000).await.unwrap().events
 }

@@ -14,6 +14,16 @@ async fn the_same_request_gives_the_same_rollout() {
     let other = format!("{SMALL}\n# changed\n");
     let reused = refused(world.client().start(&request(&other), &key).await);
     assert_eq!(reused.code, "RO0307");
+    let later =
+        StartRequest { start_at: Some("2126-11-22T06:00:00Z".to_owned()), ..request(SMALL) };
+    let explained = StartRequest { reason: Some("again".to_owned()), ..request(SMALL) };
+    for other in [later, explained] {
+        let reused = refused(world.client().start(&other, &key).await);
+        assert_eq!((reused.code.as_str(), reused.status), ("RO0307", 422), "{other:?}");
+    }
+    let unsaid = StartRequest { reason: Some(" ".to_owned()), ..request(SMALL) };
+    let again = world.client().start(&unsaid, &key).await.unwrap();
+    assert_eq!(again.answer, rollout_api::Answer::Already, "no reason is no reason");
 
     let key = IdempotencyKey::random();
     let busy = refused(world.client().start(&request(&other), &key).await);
@@ -58,4 +68,37 @@ async fn a_missing_credential_refuses_rollouts_but_not_the_daemon() {
     world.write_key();
     let started = world.client().start(&request(SMALL), &key).await.unwrap();
     assert_eq!(started.rollout.id, "r1");
+}
+
+#[tokio::test]
+async fn whoever_starts_where_a_rollout_is_quarantined_hears_of_its_flags() {
+    let mut world = World::new().await;
+    let id = world.bake().await.id;
+    world.stop().await;
+    let (store, before) = (world.dir.path().join("state/store"), world.dir.path().join("before"));
+    copy(&store, &before);
+    world.start().await;
+    world.client().order(&id, rollout_api::OrderVerb::Hold, &reason("lunch")).await.unwrap();
+    world.stop().await;
+    // A database that went back in time under its witness, as a disk that forgets leaves it.
+    for found in fs::read_dir(&store).unwrap().map(Result::unwrap) {
+        if found.file_name().to_string_lossy().starts_with("snap.") {
+            fs::remove_file(found.path()).unwrap();
+        }
+    }
+    fs::copy(before.join("db"), store.join("db")).unwrap();
+    world.start_over(OnDamage::SetAside).await;
+
+    let status = world.client().status().await.unwrap().store;
+    assert_eq!(status.quarantined, ["r1"]);
+    let known = &status.salvaged[0];
+    assert_eq!((known.id.as_str(), known.deployment.as_str()), ("r1", "production"));
+    assert_eq!(known.flags, [FLAG]);
+    let notice = world.client().list().await.unwrap().notice.unwrap();
+    assert!(notice.contains(&format!("r1 on production ({FLAG})")), "{notice}");
+    let started = world.client().start(&request(SMALL), &IdempotencyKey::random()).await.unwrap();
+    assert_eq!((started.rollout.id.as_str(), started.warnings.len()), ("r2", 0));
+    let notice = started.notice.unwrap();
+    assert!(notice.starts_with("r1 is quarantined") && notice.contains(FLAG), "{notice}");
+    world.stop().await;
 }

@@ -5,8 +5,14 @@ use rollout_api::{RolloutDetail, StoreStatus, StoreWord};
 use rollout_core::{Rollout, Verb};
 use rollout_engine::{EngineStatus, StoreState};
 
+use crate::quarantine::Quarantine;
+
 /// How the store does. `begun_at`: when this process began it.
-pub(crate) fn store(engine: &EngineStatus, begun_at: Option<Timestamp>) -> StoreStatus {
+pub(crate) fn store(
+    engine: &EngineStatus,
+    begun_at: Option<Timestamp>,
+    quarantine: &Quarantine,
+) -> StoreStatus {
     let condition = &engine.store;
     let is_empty = engine.live + engine.ended == 0 && engine.quarantined.is_empty();
     StoreStatus {
@@ -15,6 +21,7 @@ pub(crate) fn store(engine: &EngineStatus, begun_at: Option<Timestamp>) -> Store
         why: condition.why.clone(),
         unrecorded: condition.unrecorded.iter().map(ToString::to_string).collect(),
         quarantined: engine.quarantined.iter().map(|aside| aside.rollout.to_string()).collect(),
+        salvaged: quarantine.salvaged(),
         begun_at: begun_at.filter(|_| is_empty).map(second),
     }
 }

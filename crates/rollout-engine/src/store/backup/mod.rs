@@ -27,6 +27,7 @@ use sha2::{Digest as _, Sha256};
 use super::{Age, Entry, Head, IdempotencyRow, Quarantined, Standing, StoreError, Surveyed};
 
 pub use self::hold::HoldOrder;
+pub(in crate::store) use self::read::first_entry;
 pub use self::read::{begins_like_one, check};
 pub use self::restore::{Existing, Restored, Then, restore};
 

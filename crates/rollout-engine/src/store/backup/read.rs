@@ -33,6 +33,18 @@ pub fn begins_like_one(source: &mut dyn Read) -> io::Result<bool> {
     Ok(words == FIRST_WORDS.as_bytes())
 }
 
+/// The first entry of the first rollout in a backup that is whole.
+pub(in crate::store) fn first_entry(source: &mut dyn Read) -> Result<Option<Vec<u8>>, BackupError> {
+    let mut first = None;
+    walk(source, &mut |item| {
+        if let (Item::Entry(_, payload), None) = (item, &first) {
+            first = Some(payload);
+        }
+        Ok(())
+    })?;
+    Ok(first)
+}
+
 /// One checked piece of a backup, in the order of the file.
 pub(super) enum Item<'a> {
     /// The next entry of a rollout.

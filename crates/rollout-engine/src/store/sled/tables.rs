@@ -147,8 +147,30 @@ impl Tables {
         visit: &mut Visit<'_>,
     ) -> Result<(), StoreError> {
         let mut walk = Walk::new(*head, from);
-        self.step_through(head.rollout, from, &mut walk, visit)?;
+        self.step_through(head.rollout, from, u64::MAX, &mut walk, visit)?;
         walk.finish()
+    }
+
+    /// Reads at most `max` entries of the journal of `head` from `from` on, each checked as by `walk`; the end of the journal
+    /// is checked by whoever reads up to it.
+    pub(super) fn walk_page(
+        &self,
+        head: &Head,
+        from: Seq,
+        max: usize,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), StoreError> {
+        let behind = from.get().saturating_add(u64::try_from(max).unwrap_or(u64::MAX));
+        let last = behind.saturating_sub(1);
+        if last < from.get() {
+            return Ok(());
+        }
+        if last >= head.seq.get() {
+            return self.walk(head, from, visit);
+        }
+        let mut walk = Walk::new(*head, from);
+        self.step_through(head.rollout, from, last, &mut walk, visit)?;
+        walk.has_passed(last)
     }
 
     /// Reads as many entries of a journal as are sound and in order, whatever its head says; why it ended before the end,
@@ -162,20 +184,20 @@ impl Tables {
         let standing = super::super::Standing::Live;
         let endless = Head { rollout, seq: last, hash: [0; 32], standing };
         let mut walk = Walk::new(endless, Seq::FIRST);
-        self.step_through(rollout, Seq::FIRST, &mut walk, visit)
+        self.step_through(rollout, Seq::FIRST, u64::MAX, &mut walk, visit)
     }
 
     fn step_through(
         &self,
         rollout: RolloutId,
         from: Seq,
+        last: u64,
         walk: &mut Walk,
         visit: &mut Visit<'_>,
     ) -> Result<(), StoreError> {
         let mut next = from;
         let stepped = catch_unwind(AssertUnwindSafe(|| {
-            let range =
-                rows::journal_key(rollout, from.get())..=rows::journal_key(rollout, u64::MAX);
+            let range = rows::journal_key(rollout, from.get())..=rows::journal_key(rollout, last);
             for row in self.tree(Table::Journal).range(range) {
                 let (key, value) = row.map_err(|error| page_fault(rollout, next, error))?;
                 let seq = rows::seq_of_journal_key(&key).unwrap_or(next);
