@@ -246,6 +246,8 @@ impl Observer {
             view.read_at_uptime = uptime;
             view.tried_at_uptime = uptime;
             view.wrote_at_uptime = uptime;
+            // A process follows a stream from its first question on.
+            view.asked_since_flip = false;
         }
     }
 

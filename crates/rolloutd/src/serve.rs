@@ -112,9 +112,7 @@ pub(crate) async fn until_told(
             _ = interrupt.recv() => info!("SIGINT: stopping"),
         }
     };
-    let daemon = Daemon::start_over(config, damage, clock).await?;
-    systemd::ready();
-    daemon.run(told).await
+    Daemon::start_over(config, damage, clock).await?.run(told).await
 }
 
 impl Daemon {
@@ -177,6 +175,8 @@ impl Daemon {
         let told = until(stopping.subscribe());
         let server = axum::serve(listener, router).with_graceful_shutdown(told);
         info!(socket = %config.socket.display(), "listening");
+        // Whoever connects from here on is answered. Before the tending, whose first message must not come first.
+        systemd::ready();
         Ok(Self {
             engine: tokio::spawn(engine.run()),
             server: tokio::spawn(server.into_future()),
