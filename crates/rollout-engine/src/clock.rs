@@ -93,14 +93,21 @@ impl SteadyTime {
         self.now.duration_since(self.wall()).max(SignedDuration::ZERO)
     }
 
-    /// The time at which the wall clock will show `wall`, or showed it, if it is not set again; while this time is ahead, up to
-    /// [`ROUNDING_MAX`] later, so that nothing is early by what each reading rounds.
+    /// The time at which the wall clock will show `wall`, or showed it, if it is not set again. While this time is ahead, it is
+    /// [`ROUNDING_MAX`] at most beside that.
     pub(crate) fn when(&self, wall: Timestamp) -> Timestamp {
         let until = wall.duration_since(self.wall());
         let lost = until.max(SignedDuration::ZERO) / CATCH_UP;
         let ahead = (self.ahead() - lost).max(SignedDuration::ZERO);
-        let rounding = if ahead.is_zero() { ahead } else { ROUNDING_MAX };
-        wall.checked_add(ahead + rounding).unwrap_or(Timestamp::MAX)
+        wall.checked_add(ahead).unwrap_or(Timestamp::MAX)
+    }
+
+    /// A stretch of time on the wall clock as this time sees it; where that is not exact, a little shorter at both ends.
+    pub(crate) fn within(&self, (from, to): (Timestamp, Timestamp)) -> (Timestamp, Timestamp) {
+        let is_exact = self.ahead().is_zero();
+        let rounding = if is_exact { SignedDuration::ZERO } else { ROUNDING_MAX };
+        let from = self.when(from).checked_add(rounding).unwrap_or(Timestamp::MAX);
+        (from, self.when(to).checked_sub(rounding).unwrap_or(from))
     }
 
     /// Waits until the time `at`, or a bounded while. Cancel-safe.
@@ -261,8 +268,9 @@ mod tests {
         time.not_before(start + 3 * hour);
         let (soon, late) = (start + 16 * hour, start + 100 * hour);
         let when = [start, soon, late].map(|wall| time.when(wall));
-        let in_time = [start + 3 * hour + ROUNDING_MAX, soon + 2 * hour + ROUNDING_MAX, late];
-        assert_eq!(when, in_time, "it catches up on the way");
+        assert_eq!(when, [start + 3 * hour, soon + 2 * hour, late], "it catches up on the way");
+        let (from, to) = time.within((start, soon));
+        assert!(from > when[0] && to < when[1], "neither early nor late by what is rounded");
         clock.advance(16 * hour);
         time.read();
         assert_eq!((time.wall(), time.now(), time.ahead()), (soon, soon + 2 * hour, 2 * hour));

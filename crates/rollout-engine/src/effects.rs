@@ -13,15 +13,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use rollout_core::{
-    Effect, EffectKey, Fault, FaultClass, Outcome, PendingEffect, Rollout, RolloutId, Seq,
-    WritePurpose,
+    ChangeWindow, Effect, EffectKey, Fault, FaultClass, Outcome, PendingEffect, Rollout, RolloutId,
+    Seq, WritePurpose,
 };
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::clock::SteadyTime;
-use crate::schedule;
+use crate::schedule::{self, ScheduleError};
 
 /// A future that ends in an outcome.
 pub type Performing = Pin<Box<dyn Future<Output = Outcome> + Send>>;
@@ -166,12 +167,8 @@ impl Effects {
     fn spawn(&mut self, pending: PendingEffect, time: &SteadyTime, still_wanted: Arc<AtomicBool>) {
         let (key, generation) = (pending.key, self.generation);
         if let Effect::FindChangeWindow { window, .. } = &pending.effect {
-            // A calendar goes by the wall clock, and the rollout by the engine's time.
-            let outcome = match schedule::next_opening(window, time.wall()) {
-                Ok((opens, closes)) => Outcome::ChangeWindowFound {
-                    opens: time.when(opens),
-                    closes: time.when(closes),
-                },
+            let outcome = match find_window(window, time) {
+                Ok((opens, closes)) => Outcome::ChangeWindowFound { opens, closes },
                 Err(error) => {
                     Outcome::failed(Fault::new(FaultClass::Permanent, None, error.to_string()))
                 }
@@ -210,6 +207,20 @@ impl Effects {
             };
             Ended { generation, key, outcome }
         });
+    }
+}
+
+/// When a change window opens and closes. A calendar goes by the wall clock, and the rollout by the engine's time.
+fn find_window(
+    window: &ChangeWindow,
+    time: &SteadyTime,
+) -> Result<(Timestamp, Timestamp), ScheduleError> {
+    let found = schedule::next_opening(window, time.wall())?;
+    let (opens, closes) = time.within(found);
+    // What is as good as over would be looked for again at once, and again.
+    match closes > time.now() {
+        true => Ok((opens, closes)),
+        false => schedule::next_opening(window, found.1).map(|next| time.within(next)),
     }
 }
 

@@ -75,7 +75,10 @@ impl Rollout {
         let at = event.at;
         match &event.kind {
             EventKind::RolloutCreated { .. } => {}
-            EventKind::EngineResumed { .. } => self.watch.resumed = true,
+            EventKind::EngineResumed { .. } => {
+                self.watch.resumed = true;
+                self.find_window_anew();
+            }
             EventKind::ClockJumped { by } => self.jump(*by),
             EventKind::BaselineStarted
             | EventKind::BaselinePassed
@@ -208,7 +211,7 @@ impl Rollout {
         }
     }
 
-    /// A change window that was found by a clock that was wrong, or is wrong now, is looked for again.
+    /// A change window that was found by a clock that was wrong, is wrong now, or was set meanwhile is looked for again.
     fn find_window_anew(&mut self) {
         let seq = self.seq;
         let is_free = self.rollback.is_none() && self.revert.is_none();
