@@ -323,7 +323,8 @@ fn shows_a_breach(view: &View, around: &Around<'_>) -> Option<Timestamp> {
         let enough = tally.calls >= u64::from(calls.calls_min.max(1));
         let value = match criterion.pointer.as_str() {
             "/errorRate" => tally.errors as f64 / tally.calls.max(1) as f64 * 100.0,
-            "/errors" => tally.errors as f64,
+            // Of a part there is no count, and the reading says so: it is blind, and a hold tells it.
+            "/errors" if !view.unknown.contains(&criterion.name) => tally.errors as f64,
             _ => return None,
         };
         let breach = enough && says(criterion, &Measured::Number(value)) == Says::Breach;

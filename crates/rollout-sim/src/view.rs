@@ -60,6 +60,8 @@ pub(crate) struct View {
     pub(crate) asked_flip: (Option<Timestamp>, Option<Timestamp>),
     /// A reading with health sources has been taken since.
     pub(crate) asked_since_flip: bool,
+    /// Criteria for which the last reading said that it has no number.
+    pub(crate) unknown: BTreeSet<String>,
     pub(crate) well_since_rollback: bool,
     pub(crate) smokes_started: usize,
     pub(crate) creates_landed: usize,
@@ -180,6 +182,7 @@ impl View {
             flip_landed: None,
             asked_flip: (None, None),
             asked_since_flip: false,
+            unknown: BTreeSet::new(),
             well_since_rollback: true,
             smokes_started: 0,
             creates_landed: 0,
@@ -534,6 +537,9 @@ impl View {
         let asked_at = self.asked.map_or(at, |(_, asked_at)| asked_at);
         let is_new = self.flipped_at.is_none_or(|flipped| asked_at >= flipped);
         self.asked_since_flip |= is_new && purpose != Purpose::Recovery;
+        let unknown =
+            reading.judged.iter().filter(|judged| !matches!(judged.measured, Measured::Number(_)));
+        self.unknown = unknown.map(|judged| judged.criterion.clone()).collect();
         let says = self.says(reading);
         if says <= Says::Warns && self.rolling.is_none() {
             self.well_since_rollback = true;
