@@ -35,6 +35,8 @@ pub(crate) struct Observer {
     /// What the machine's wall clock shows.
     pub(crate) wall: Timestamp,
     clocks: Clocks,
+    /// The clock was set, and no journal tells it yet.
+    jumped: bool,
     /// What truly ran at the deployments, and how they could be reached.
     books: BTreeMap<String, Book>,
     /// Breaches that a stream shows.
@@ -92,6 +94,7 @@ impl Observer {
             up_since: SignedDuration::ZERO,
             now: beginning(),
             wall: beginning(),
+            jumped: false,
             clocks: match (script.trouble.jumps, script.trouble.sleeps) {
                 (0, 0) => Clocks::Right,
                 _ => Clocks::Any,
@@ -242,6 +245,9 @@ impl Observer {
         let uptime = self.uptime;
         self.up_since = uptime;
         self.lasting.clear();
+        if std::mem::take(&mut self.jumped) {
+            self.forget_flips();
+        }
         for view in self.views.values_mut() {
             view.read_at_uptime = uptime;
             view.tried_at_uptime = uptime;
@@ -251,12 +257,17 @@ impl Observer {
         }
     }
 
-    /// The clock was set. While no process runs that is taken for downtime, and nobody can say any more when flags were set.
+    /// The clock was set. Where no process lives to record it, that is taken for downtime.
     pub(crate) fn clock_was_set(&mut self, by: SignedDuration, is_seen: bool) {
         self.wall += by;
-        if is_seen {
-            return;
+        match is_seen {
+            true => self.jumped = true,
+            false => self.forget_flips(),
         }
+    }
+
+    /// Nobody can say any more when flags were set.
+    fn forget_flips(&mut self) {
         self.landed.clear();
         for view in self.views.values_mut() {
             view.flip_landed = None;
@@ -312,6 +323,7 @@ impl Observer {
             Some(fresh) => entry.or_insert(fresh),
             None => entry.or_insert_with(|| unreachable!("a rollout that is not new is known")),
         };
+        self.jumped &= !matches!(event.kind, EventKind::ClockJumped { .. });
         view.follow(event, payload.to_vec());
         view.wrote_at_uptime = uptime;
         let knows_of_writes = matches!(

@@ -44,7 +44,8 @@ impl Skew {
     pub(crate) fn is_sure(self, agreeing: i64) -> bool {
         let Some(low) = self.low else { return true };
         let nearest = self.nearest(agreeing);
-        if nearest == agreeing {
+        // What is asked and answered takes its time, so clocks that agree are never quite the same.
+        if nearest.abs_diff(agreeing) <= SURE_WITHIN.unsigned_abs() {
             return nearest.saturating_sub(low) <= SURE_WITHIN;
         }
         self.high.is_some_and(|high| high.saturating_sub(low) <= SURE_WITHIN)
@@ -84,6 +85,17 @@ mod tests {
         assert!(agreeing.is_sure(0));
         agreeing.learn(995 * SEC, 1_000 * SEC, None);
         assert!(agreeing.is_sure(0));
+    }
+
+    /// Where calls are rare, nothing says for long that the deployment's clock is not half a minute ahead.
+    #[test]
+    fn clocks_that_agree_but_for_a_latency_agree() {
+        let mut quiet = Skew::default();
+        quiet.learn(1_000 * SEC, 1_000 * SEC, Some((1_000 * SEC, 968 * SEC)));
+        for beside in [-SEC / 5, 0, SEC / 5] {
+            assert!(quiet.is_sure(beside), "{beside}");
+        }
+        assert!(!quiet.is_sure(-15 * SEC));
     }
 
     #[test]
