@@ -5,26 +5,16 @@
 use std::env;
 use std::process::ExitCode;
 
-use rollout_e2e::has_all;
 use rollout_e2e::power_cut::{Arm, POWER_CUT_TOOLS, Tally, cut_power};
+use rollout_e2e::{has_all, until_interrupted};
 
 /// Cuts in each arm when nobody says how many.
 const CUTS: u32 = 200;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    // Dropping the run unmounts its disk, so an interrupt must end it in good order.
-    let ended = tokio::select! {
-        ended = run() => ended,
-        _ = tokio::signal::ctrl_c() => Err(String::from("interrupted")),
-    };
-    match ended {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(why) => {
-            eprintln!("{why}");
-            ExitCode::FAILURE
-        }
-    }
+    // Dropping the run unmounts its disk.
+    until_interrupted(run()).await
 }
 
 async fn run() -> Result<(), String> {

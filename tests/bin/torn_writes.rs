@@ -7,8 +7,8 @@
 use std::env;
 use std::process::ExitCode;
 
-use rollout_e2e::has_all;
 use rollout_e2e::torn::{Extent, TORN_TOOLS, Tally, Torn, TornPrograms, tear_writes};
+use rollout_e2e::{has_all, until_interrupted};
 
 /// Disks when nobody says how many.
 const DISKS: u32 = 1_000;
@@ -19,18 +19,8 @@ const COMMITS: u32 = 600;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    // Dropping the run kills its daemons, so an interrupt must end it in good order.
-    let ended = tokio::select! {
-        ended = run() => ended,
-        _ = tokio::signal::ctrl_c() => Err(String::from("interrupted")),
-    };
-    match ended {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(why) => {
-            eprintln!("{why}");
-            ExitCode::FAILURE
-        }
-    }
+    // Dropping the run kills its daemons.
+    until_interrupted(run()).await
 }
 
 async fn run() -> Result<(), String> {

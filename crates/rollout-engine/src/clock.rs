@@ -103,7 +103,7 @@ impl SteadyTime {
     }
 
     /// A stretch of time on the wall clock as this time sees it; where that is not exact, a little shorter at both ends.
-    pub(crate) fn within(&self, (from, to): (Timestamp, Timestamp)) -> (Timestamp, Timestamp) {
+    pub(crate) fn stretch_of(&self, (from, to): (Timestamp, Timestamp)) -> (Timestamp, Timestamp) {
         let is_exact = self.ahead().is_zero();
         let rounding = if is_exact { SignedDuration::ZERO } else { ROUNDING_MAX };
         let from = self.when(from).checked_add(rounding).unwrap_or(Timestamp::MAX);
@@ -269,7 +269,7 @@ mod tests {
         let (soon, late) = (start + 16 * hour, start + 100 * hour);
         let when = [start, soon, late].map(|wall| time.when(wall));
         assert_eq!(when, [start + 3 * hour, soon + 2 * hour, late], "it catches up on the way");
-        let (from, to) = time.within((start, soon));
+        let (from, to) = time.stretch_of((start, soon));
         assert!(from > when[0] && to < when[1], "neither early nor late by what is rounded");
         clock.advance(16 * hour);
         time.read();

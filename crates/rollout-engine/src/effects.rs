@@ -216,11 +216,11 @@ fn find_window(
     time: &SteadyTime,
 ) -> Result<(Timestamp, Timestamp), ScheduleError> {
     let found = schedule::next_opening(window, time.wall())?;
-    let (opens, closes) = time.within(found);
+    let (opens, closes) = time.stretch_of(found);
     // What is as good as over would be looked for again at once, and again.
     match closes > time.now() {
         true => Ok((opens, closes)),
-        false => schedule::next_opening(window, found.1).map(|next| time.within(next)),
+        false => schedule::next_opening(window, found.1).map(|next| time.stretch_of(next)),
     }
 }
 

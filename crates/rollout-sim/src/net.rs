@@ -178,16 +178,26 @@ impl World {
         if changed {
             self.env_changed(&flight.deployment, &before, &after, Some(&flight.request));
         }
-        flight.response =
-            Some(Response { status: answered.status, body: answered.body, date: None });
+        self.send_back(number, flight, answered.status, answered.body);
+        changed
+    }
+
+    /// What the deployment says goes on its way, at once or late.
+    pub(crate) fn send_back(
+        &mut self,
+        number: u64,
+        mut flight: InFlight,
+        status: u16,
+        body: Vec<u8>,
+    ) {
+        flight.response = Some(Response { status, body, date: None });
         match flight.fate {
             Fate::AnsweredLate(late) => {
-                self.schedule(now + late, Happening::Arrives(number));
+                self.schedule(self.now + late, Happening::Arrives(number));
                 self.requests.insert(number, flight);
             }
             _ => self.answer(flight),
         }
-        changed
     }
 
     /// An answer that took its time arrives.

@@ -6,7 +6,6 @@
 use convex_emulator::{delivery, streams};
 use jiff::SignedDuration;
 use rollout_convex::TransportError;
-use rollout_convex::wire::Response;
 
 use crate::net::{Fate, InFlight};
 use crate::world::{Happening, World};
@@ -41,15 +40,7 @@ impl World {
         let answered = delivery::finish(deployment, now, &flight.request);
         self.note(|| format!("the stream told {} bytes", answered.body.len()));
         self.digest.add(&answered.body);
-        flight.response =
-            Some(Response { status: answered.status, body: answered.body, date: None });
-        match flight.fate {
-            Fate::AnsweredLate(late) => {
-                self.schedule(now + late, Happening::Arrives(number));
-                self.requests.insert(number, flight);
-            }
-            _ => self.answer(flight),
-        }
+        self.send_back(number, flight, answered.status, answered.body);
     }
 
     /// Questions about the stream that wait at a deployment are looked at again: something ran there.

@@ -50,8 +50,15 @@ impl<'a> Follower<'a> {
         }
     }
 
+    /// Says that the journal is another one, and leaves out what stands before and at position `after` of it: what happened before a
+    /// wait began does not count, in whichever journal.
+    pub(crate) fn wait_anew(&mut self, io: &mut Io<'_>, after: u64) {
+        io.say(&other_journal(&self.id));
+        self.skip_to(after);
+    }
+
     /// Leaves out what stands before and at position `after`.
-    pub(crate) fn skip_to(&mut self, after: u64) {
+    fn skip_to(&mut self, after: u64) {
         (self.after, self.stream) = (after.into(), None);
     }
 
@@ -114,6 +121,11 @@ impl<'a> Follower<'a> {
         }
         Ok(answer?)
     }
+}
+
+/// What a person is told whose journal is not there any more.
+pub(crate) fn other_journal(id: &str) -> String {
+    format!("the journal of {id} is another one than before, as after a restore")
 }
 
 /// Whether the daemon has another journal than the one that was followed.

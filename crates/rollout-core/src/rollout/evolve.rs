@@ -215,15 +215,16 @@ impl Rollout {
     fn find_window_anew(&mut self) {
         let seq = self.seq;
         let is_free = self.rollback.is_none() && self.revert.is_none();
-        let current = self.current();
-        let is_gated = |state: &PhaseState| state.stage == Stage::Gated && state.window.is_some();
-        let asks = current.is_some_and(|number| is_gated(self.phase_mut(number)));
+        let current = self.current().and_then(|number| self.phase(number));
+        let asks = is_free
+            && current
+                .is_some_and(|(_, state)| state.stage == Stage::Gated && state.window.is_some());
         // Of every phase: one behind that was rolled back may have become the current one. The window of an enabling that has
         // begun says whether its write may still be made.
         for state in self.phases.iter_mut().filter(|state| state.stage <= Stage::Gated) {
             state.window = None;
         }
-        if asks && is_free {
+        if asks {
             self.slot = Slot::asked_by(seq);
         }
     }

@@ -5,7 +5,7 @@ use rollout_api::{Exit, JournalEntry};
 use super::Session;
 use crate::cli::Format;
 use crate::failure::Failure;
-use crate::follow::{Follower, Next};
+use crate::follow::{Follower, Next, other_journal};
 use crate::render::time::local;
 
 /// Entries per call; a page of them is well below the daemon's limits.
@@ -37,9 +37,8 @@ impl Session<'_, '_> {
                     printed = entry.seq;
                 }
                 Next::Anew => {
-                    self.io.say(&format!(
-                        "the journal of {id} is another one than before, as after a restore; it is shown from its first entry"
-                    ));
+                    self.io
+                        .say(&format!("{}; it is shown from its first entry", other_journal(id)));
                     (printed, rollout) = (0, follower.detail(self.io).await?.summary);
                 }
             }

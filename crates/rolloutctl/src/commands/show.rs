@@ -61,10 +61,7 @@ impl Session<'_, '_> {
             let next = follower.next(self.io).await?;
             rollout = follower.detail(self.io).await?;
             if matches!(next, Next::Anew) {
-                self.io.say(&format!(
-                    "the journal of {id} is another one than before, as after a restore"
-                ));
-                follower.skip_to(rollout.summary.seq);
+                follower.wait_anew(self.io, rollout.summary.seq);
             }
         }
     }

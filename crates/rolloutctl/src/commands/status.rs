@@ -105,14 +105,7 @@ impl Session<'_, '_> {
             *rollout = follower.detail(self.io).await?;
             match next {
                 Next::Entry(entry) => seen.note(&entry),
-                // What happened before the wait began does not count, in whichever journal.
-                Next::Anew => {
-                    let RolloutSummary { id, seq, .. } = &rollout.summary;
-                    self.io.say(&format!(
-                        "the journal of {id} is another one than before, as after a restore"
-                    ));
-                    follower.skip_to(*seq);
-                }
+                Next::Anew => follower.wait_anew(self.io, rollout.summary.seq),
             }
             if let Some(ending) = judge(until, &rollout.summary, seen) {
                 return Ok(ending);
