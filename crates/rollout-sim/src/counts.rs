@@ -190,9 +190,12 @@ fn stream_counts_what_happened(moment: &Moment<'_>, book: &Book, claim: &Claim<'
         CallFigure::Calls => tally.calls == told.calls,
         _ => *tally == told,
     };
+    // An answer that a fault has kept back is news when it comes, and as old as it was under way.
+    let kept_back = book.fault_until + SETTLED >= around.now;
+    let unheard = if kept_back { SILENT_MAX + UNDER_WAY_MAX } else { SILENT_MAX };
     let tallies = |late: SignedDuration| {
         let counted = counted(flipped + late, from + late);
-        book.tallies(&counted, asked_at - SILENT_MAX, around.now)
+        book.tallies(&counted, asked_at - unheard, around.now)
     };
     // What time it is the adapter knows from the question, and so up to as much too early as the reading has taken.
     let late_max = around.now.duration_since(asked_at);
@@ -338,6 +341,8 @@ fn shows_a_breach(view: &View, around: &Around<'_>) -> Option<Timestamp> {
 
 /// For so long a stream that is followed may be silent before it is no longer relied on.
 const SILENT_MAX: SignedDuration = SignedDuration::from_secs(92);
+/// For so long the answer to a question about the stream may be under way: the server holds it back, or the network does.
+const UNDER_WAY_MAX: SignedDuration = SignedDuration::from_secs(75);
 const MINUTE: SignedDuration = SignedDuration::from_mins(1);
 /// After a fault, a start or a pause, everything is as usual again by then.
 const SETTLED: SignedDuration = SignedDuration::from_mins(3);
