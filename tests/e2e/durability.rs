@@ -10,6 +10,7 @@ mod no_room;
 mod power_cut;
 mod systemd;
 mod torn_writes;
+mod write_back;
 
 use rollout_e2e::Programs;
 

@@ -292,7 +292,7 @@ async fn store(world: &World) -> StoreStatus {
     world.client().status().await.unwrap_or_else(|error| panic!("no status: {error:?}")).store
 }
 
-async fn until_store(world: &World, word: StoreWord) {
+pub(crate) async fn until_store(world: &World, word: StoreWord) {
     until(&format!("{word:?}"), || async { store(world).await.state == word }).await;
 }
 
@@ -306,7 +306,7 @@ async fn until_filled(world: &World, disk: &Disk) {
 }
 
 /// Asks until it is so; bounded.
-async fn until<F: Future<Output = bool>>(what: &str, is_so: impl Fn() -> F) {
+pub(crate) async fn until<F: Future<Output = bool>>(what: &str, is_so: impl Fn() -> F) {
     let asking = async {
         while !is_so().await {
             tick().await;
@@ -396,7 +396,7 @@ impl Drop for Disk {
     }
 }
 
-fn quiet(program: &str, args: &[&str]) -> bool {
+pub(crate) fn quiet(program: &str, args: &[&str]) -> bool {
     let mut command = Command::new(program);
     command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())
