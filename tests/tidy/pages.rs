@@ -15,6 +15,12 @@ fn every_error_code_has_its_page() {
         for section in ["## What it means", "## What to do"] {
             assert!(page.contains(section), "{path} has no `{section}`");
         }
+        let (status, exit) = (code.status(), code.exit().code());
+        let line = page.lines().find(|line| line.starts_with("HTTP status ")).unwrap_or_default();
+        let is_true = line.starts_with(&format!("HTTP status {status}"))
+            && line.contains("exit code of `rollout")
+            && line.contains(&format!("` {exit}"));
+        assert!(is_true, "{path} says `{line}`; it is HTTP status {status}, exit code {exit}");
     }
 }
 

@@ -154,18 +154,18 @@ impl Code {
             Self::PlanMalformed => Row("RO0101", 400, Refused, "the plan file cannot be read"),
             Self::PlanInvalid => Row("RO0102", 422, Refused, "the plan breaks rules"),
             Self::StoreTooNew => {
-                Row("RO0201", 500, Failed, "the store was written by a newer version")
+                Row("RO0201", 503, Failed, "the store was written by a newer version")
             }
-            Self::StoreDamaged => Row("RO0202", 500, Failed, "the store is damaged"),
+            Self::StoreDamaged => Row("RO0202", 503, Failed, "the store is damaged"),
             Self::StoreWentBack => {
-                Row("RO0203", 500, Failed, "the store lost entries that were acknowledged")
+                Row("RO0203", 503, Failed, "the store lost entries that were acknowledged")
             }
             Self::StoreLocked => {
                 Row("RO0204", 503, Failed, "the store is in use by another process")
             }
             Self::StoreIo => Row("RO0205", 503, Failed, "the store cannot be read or written"),
             Self::StoreConflict => Row("RO0206", 409, Failed, "the journal has moved on"),
-            Self::StorePanicked => Row("RO0207", 500, Failed, "the store's library panicked"),
+            Self::StorePanicked => Row("RO0207", 503, Failed, "the store's library panicked"),
             Self::Quarantined => Row("RO0208", 409, Refused, "the rollout is quarantined"),
             Self::BackupDamaged => Row("RO0209", 500, Refused, "the backup cannot be read"),
             Self::StoreUnrecorded => Row("RO0210", 503, Failed, "nothing can be recorded"),

@@ -115,7 +115,7 @@ impl StoreStatus {
             StoreWord::Failing => {
                 let untold = match self.unrecorded.as_slice() {
                     [] => String::new(),
-                    ids => format!("; rolled back without a record so far: {}", ids.join(", ")),
+                    ids => format!("; rollbacks without a record so far: {}", ids.join(", ")),
                 };
                 Some(format!(
                     "Nothing is recorded since {since}, and nothing accepted; flags are watched, and put back on a breach or \

@@ -11,7 +11,7 @@ use crate::store::{Quarantined, StoreError};
 /// failed commit, whose fate is known after the next start.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum EngineError {
-    /// The store failed; the engine stops, since it may not act on what it cannot record.
+    /// The store failed, and cannot be opened again: at the start, while it is read, or with nothing left to watch.
     #[error("the store failed")]
     Store(#[from] StoreError),
     /// RO0210: nothing can be recorded, so nothing is accepted; the one thing that is done all the same is putting flags back.

@@ -32,7 +32,7 @@ pub(crate) struct Stamp {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CredentialError {
     /// There is no such file.
-    #[error("there is no credential {}; put a deploy key there", path.display())]
+    #[error("there is no credential {}; put it there", path.display())]
     Missing {
         /// Where it should be.
         path: PathBuf,

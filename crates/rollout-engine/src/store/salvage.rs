@@ -73,7 +73,7 @@ fn page(aside: &Quarantined, entries: &[(Entry, Hash)]) -> String {
     format!(
         "# {rollout} is quarantined\n\n{}.\n\nEntries that can be read: {readable}. What the rollout did after them is not \
          known here: it may have turned more flags on than this page shows, or put them back. Compare with the deployment \
-         (`npx convex env list`). What follows is its log up to entry {readable}.\n\n---\n\n{log}",
+         (`npx convex env list --prod`). What follows is its log up to entry {readable}.\n\n---\n\n{log}",
         aside.why
     )
 }

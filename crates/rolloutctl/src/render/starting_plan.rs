@@ -203,7 +203,7 @@ const WATCH: &str = "
 checks = [{ until = \"1h\", every = \"15m\" }, { every = \"30m\" }]
 # A phase completes only when at least this share of its window was really observed.
 coverage = \"90%\"
-# After downtime a window grows by what was not observed (\"extend\"), or also waits for a person (\"hold\").
+# After downtime a window grows by what was not observed (\"extend\"), or the rollout waits for a person (\"hold\").
 missed = \"extend\"
 # When somebody else changes a flag: wait for a person (\"hold\"), set it back (\"revert\"), or take it as it is (\"adopt\").
 drift = \"hold\"

@@ -152,12 +152,11 @@ fn rejection_problem(rejection: &Rejection) -> Problem {
     }
 }
 
-/// A store that fails serves nobody: whatever its code, the answer is 503 and the daemon restarts.
 fn store_problem(failure: &StoreError) -> Problem {
     error!(code = failure.code(), %failure, "the store failed");
     let code = Code::from_text(failure.code()).unwrap_or(Code::StoreIo);
     let detail = format!("{failure}; nothing was acknowledged, see the daemon's journal");
-    Problem { status: 503, ..Problem::new(code, detail) }
+    Problem::new(code, detail)
 }
 
 /// What was not recorded is never called done, not even the rollback that is under way.
@@ -218,6 +217,7 @@ mod tests {
                 409,
             ),
             (EngineError::OnReserve, "RO0211", 503),
+            (EngineError::Record { rollout: by, seq: 1, why: "x".into() }, "RO0202", 503),
             (
                 EngineError::Unrecorded {
                     did: Unrecorded::RollbackUnderWay,

@@ -163,7 +163,10 @@ pub(super) fn reference(page: &mut Page, log: &Log<'_>) {
     page.heading(3, "Emergency Rollback (All)");
     let id = log.story.rollout.id();
     page.fence("bash", &[format!("rolloutctl rollback {id} --all --reason \"…\"")]);
-    page.paragraph("Without rolloutd, phases in reverse order:");
+    page.paragraph(
+        "Without rolloutd, phases in reverse order. For production say `--prod` behind `set`: without it this is your own \
+         development deployment.",
+    );
     let commands: Vec<String> = plan.phases.iter().rev().flat_map(shell::restore).collect();
     page.fence("bash", &commands);
 }
