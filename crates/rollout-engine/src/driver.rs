@@ -283,7 +283,8 @@ impl Engine {
             let Some((key, outcome)) = self.effects.try_next() else { break };
             work.push(Work::Ended(key, outcome));
         }
-        work.extend(self.read_clock());
+        // First of all: whatever came in the same turn is judged by the new time, and that a clock was set decides about it.
+        work.splice(0..0, self.read_clock());
         let now = self.time.now();
         work.extend(self.board.due(now).into_iter().take(TURN_MAX).map(Work::Due));
         work
