@@ -79,7 +79,7 @@ impl Rollout {
                 self.watch.resumed = true;
                 self.find_window_anew();
             }
-            EventKind::ClockJumped { by } => self.jump(*by),
+            EventKind::ClockJumped { by } => self.jump(at, *by),
             EventKind::BaselineStarted
             | EventKind::BaselinePassed
             | EventKind::FinalChecksStarted
@@ -199,11 +199,12 @@ impl Rollout {
     }
 
     /// Time that the wall clock skipped has not been seen by anybody.
-    fn jump(&mut self, by: SignedDuration) {
+    fn jump(&mut self, at: Timestamp, by: SignedDuration) {
         self.find_window_anew();
         if by.is_positive() {
-            // As long ago as before. After a machine's sleep that is too late, which brings no call of other values.
-            self.flipped_at = self.flipped_at.map(|at| saturating_add(at, by));
+            // As long ago as before. After a machine's sleep that is too late, which brings no call of other values. Never later
+            // than now: a clock that was set back and is put right moves the wall alone, and calls from now on count.
+            self.flipped_at = self.flipped_at.map(|flip| saturating_add(flip, by).min(at));
         }
         let baking = self.baking().map(|(number, _)| number).filter(|_| by.is_positive());
         if let Some(bake) = baking.and_then(|number| self.phase_mut(number).bake.as_mut()) {

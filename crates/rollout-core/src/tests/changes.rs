@@ -479,6 +479,19 @@ fn a_clock_that_is_set_forward_brings_no_calls_from_before_the_flip() {
 }
 
 #[test]
+fn a_clock_that_was_set_back_and_is_put_right_hides_no_call() {
+    let mut world = watched(counts_an_hour);
+    // The engine's time follows neither: it waits for the wall clock, and is there already when that is put right.
+    world.input(Input::ClockJumped { by: -hours(3) }).unwrap();
+    world.order(Command::Resume).unwrap();
+    world.pass(minutes(10));
+    let put_right = world.now;
+    world.input(Input::ClockJumped { by: hours(3) }).unwrap();
+    world.pass(hours(1));
+    assert!(counts_from(&mut world) <= put_right, "an hour of calls, and any breach in it");
+}
+
+#[test]
 fn calls_of_the_old_code_and_of_a_flag_that_was_off_do_not_count() {
     let mut world = watched(|parts| {
         counts_an_hour(parts);
