@@ -9,8 +9,8 @@ use alloc::vec::Vec;
 use jiff::{SignedDuration, Timestamp};
 
 use super::state::{
-    Bake, Hold, Incident, PhaseState, Rollback, RollbackStage, Rollout, Slot, Smoke, Stage, Status,
-    Watch,
+    Bake, Hold, Incident, PhaseState, Rollback, RollbackStage, Rollout, Slot, SlotUse, Smoke,
+    Stage, Status, Watch,
 };
 use crate::cadence::saturating_add;
 use crate::effect::{Known, Pace};
@@ -215,17 +215,16 @@ impl Rollout {
     /// A change window that was found by a clock that was wrong, is wrong now, or was set meanwhile is looked for again.
     fn find_window_anew(&mut self) {
         let seq = self.seq;
-        let is_free = self.rollback.is_none() && self.revert.is_none();
         let current = self.current().and_then(|number| self.phase(number));
-        let asks = is_free
-            && current
-                .is_some_and(|(_, state)| state.stage == Stage::Gated && state.window.is_some());
+        let was_found = current.is_some_and(|(_, state)| state.window.is_some());
         // Of every phase: one behind that was rolled back may have become the current one. The window of an enabling that has
         // begun says whether its write may still be made.
         for state in self.phases.iter_mut().filter(|state| state.stage <= Stage::Gated) {
             state.window = None;
         }
-        if asks {
+        // An answer that is on its way is by the clock as it was, too, so it is not waited for.
+        let seeks = matches!(self.slot_use(), Some(SlotUse::FindWindow(_)));
+        if seeks && (was_found || self.slot.is_under_way()) {
             self.slot = Slot::asked_by(seq);
         }
     }
