@@ -153,6 +153,10 @@ impl Engine {
         for input in self.untold(rollout) {
             match decide(&next, input) {
                 Ok(more) => {
+                    let more = match self.is_too_early(&next) {
+                        true => restraint::before_its_start(more),
+                        false => more,
+                    };
                     more.iter().for_each(|event| next.evolve(event));
                     events.extend(more);
                 }

@@ -340,3 +340,26 @@ async fn a_large_store_is_read_beside_a_loop_that_watches_on() {
     run.until("the rollback on disk", rolled_back).await;
     run.stop().await.unwrap();
 }
+
+#[tokio::test]
+async fn a_start_does_not_come_early_with_the_way_back() {
+    let (disk, deployment) = (MemoryDisk::new(), Deployment::default());
+    let mut run = Run::begin(&disk, &deployment).await;
+    run.create().await;
+    in_the_second_window(&run).await;
+    run.stop().await.unwrap();
+    // The clock of the next process begins where that of the first one began, so the journal is hours ahead of it.
+    let run = Run::begin(&disk, &deployment).await;
+    let begun = run.handle.status().await.unwrap().now;
+    let mut other = new_rollout("elsewhere");
+    (other.idempotency_key, other.url) = (None, "http://elsewhere".into());
+    other.start_at = Some(start() + SignedDuration::from_hours(4));
+    let other = run.handle.create(other).await.unwrap().rollout().id();
+    disk.fail_commits_from(1, Failure::BeforeDurable, Broken::Opening);
+    run.until_state(StoreState::Failing).await;
+    disk.heal();
+    let well = run.until_state(StoreState::Well).await;
+    assert!(well.duration_since(begun) < SignedDuration::from_hours(3), "before the start");
+    assert_eq!(run.handle.get(other).await.unwrap().status(), Status::Scheduled);
+    run.stop().await.unwrap();
+}
