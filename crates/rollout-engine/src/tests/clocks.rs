@@ -355,3 +355,33 @@ async fn an_order_right_after_the_clock_was_set_turns_no_flag_on_outside_its_win
         bench.close().await;
     }
 }
+
+#[tokio::test]
+async fn an_order_to_one_that_ended_under_a_clock_ahead_takes_nothing_from_the_window_of_another() {
+    let mut bench = Bench::baking().await;
+    bench.pass(hours(14)).await;
+    let ended = bench.rollout().await;
+    assert!(ended.status().is_terminal(), "both windows are over");
+    bench.clock.jump(ended.last_at().duration_since(bench.clock.now()) - hours(1));
+    bench.restart(STEP).await;
+    let mut new = new_rollout("staging");
+    (new.url, new.idempotency_key) = ("http://elsewhere".into(), None);
+    new.plan = Plan::try_new(parts("staging", ["THREE", "FOUR"])).unwrap();
+    let other = bench.handle.create(new).await.unwrap().rollout().id();
+    bench.settle().await;
+    let rollout = bench.handle.get(other).await.unwrap();
+    assert_eq!((rollout.phases()[0].stage, rollout.is_held()), (Stage::Baking, false));
+    let began = bench.clock.moment().elapsed;
+    let order = |command| Order { command, actor: "ada".into(), reason: "because".into() };
+    let all = Command::Rollback(RollbackScope::All);
+    bench.handle.order(bench.id, order(all)).await.unwrap();
+    bench.settle().await;
+    bench.handle.order(other, order(Command::Resume)).await.unwrap();
+    while bench.handle.get(other).await.unwrap().phases()[0].stage == Stage::Baking {
+        bench.clock.advance(STEP);
+        bench.settle().await;
+    }
+    let really = bench.clock.moment().elapsed - began;
+    assert!(really >= hours(6), "{really:?}");
+    bench.close().await;
+}
