@@ -283,7 +283,8 @@ impl Engine {
             let Some((key, outcome)) = self.effects.try_next() else { break };
             work.push(Work::Ended(key, outcome));
         }
-        work.extend(self.read_clock());
+        // First of all: whatever came in the same turn is judged by the new time, and that a clock was set decides about it.
+        work.splice(0..0, self.read_clock());
         let now = self.time.now();
         work.extend(self.board.due(now).into_iter().take(TURN_MAX).map(Work::Due));
         work
@@ -321,6 +322,16 @@ impl Engine {
         }
     }
 
+    /// Goes on from a moment that is ahead of what lives. To all that does, it is as if the wall clock had gone forward, which
+    /// is no watched time, and back again.
+    fn leap_to(&mut self, decided: Timestamp) {
+        let by = self.time.not_before(decided);
+        if by >= CLOCK_JUMP_MIN {
+            let told = [by, -by].into_iter().flat_map(|by| self.jumped(by));
+            self.backlog.extend(told.collect::<Vec<_>>());
+        }
+    }
+
     fn jumped(&self, by: SignedDuration) -> Vec<Work> {
         warn!(seconds = by.as_secs(), "the wall clock jumped");
         self.board.live().map(|rollout| Work::Jumped(rollout.id(), by)).collect()
@@ -333,11 +344,14 @@ impl Engine {
         }
         let (mut batch, mut decisions) = (Vec::new(), Vec::new());
         let mut touched = BTreeSet::new();
+        let begun = self.time.now();
         for work in work {
             let id = work.rollout().unwrap_or_else(|| self.board.next_id());
             // A start is judged against the board, which does not show yet what this turn decided before.
             let is_start = matches!(work, Work::Create(..));
-            if touched.contains(&id) || (is_start && !touched.is_empty()) {
+            // After a leap, whatever lives is told of it first.
+            let has_leapt = self.time.now() != begun;
+            if has_leapt || touched.contains(&id) || (is_start && !touched.is_empty()) {
                 // A deadline is found again by itself.
                 if !matches!(work, Work::Due(_)) {
                     self.backlog.push_back(work);
@@ -429,7 +443,7 @@ impl Engine {
             }
             Ok((rollout, events)) => {
                 // One that ended before the last start, under a clock that was set back since, has its deadlines in that time.
-                self.not_before(rollout.last_at());
+                self.leap_to(rollout.last_at());
                 stage_events(&rollout, events, Answer::Order(reply, tends)).map(Some)
             }
             Err(refusal) => {

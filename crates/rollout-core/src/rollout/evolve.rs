@@ -9,8 +9,8 @@ use alloc::vec::Vec;
 use jiff::{SignedDuration, Timestamp};
 
 use super::state::{
-    Bake, Hold, Incident, PhaseState, Rollback, RollbackStage, Rollout, Slot, Smoke, Stage, Status,
-    Watch,
+    Bake, Hold, Incident, PhaseState, Rollback, RollbackStage, Rollout, Slot, SlotUse, Smoke,
+    Stage, Status, Watch,
 };
 use crate::cadence::saturating_add;
 use crate::effect::{Known, Pace};
@@ -79,7 +79,7 @@ impl Rollout {
                 self.watch.resumed = true;
                 self.find_window_anew();
             }
-            EventKind::ClockJumped { by } => self.jump(*by),
+            EventKind::ClockJumped { by } => self.jump(at, *by),
             EventKind::BaselineStarted
             | EventKind::BaselinePassed
             | EventKind::FinalChecksStarted
@@ -199,11 +199,12 @@ impl Rollout {
     }
 
     /// Time that the wall clock skipped has not been seen by anybody.
-    fn jump(&mut self, by: SignedDuration) {
+    fn jump(&mut self, at: Timestamp, by: SignedDuration) {
         self.find_window_anew();
         if by.is_positive() {
-            // As long ago as before. After a machine's sleep that is too late, which brings no call of other values.
-            self.flipped_at = self.flipped_at.map(|at| saturating_add(at, by));
+            // As long ago as before. After a machine's sleep that is too late, which brings no call of other values. Never later
+            // than now: a clock that was set back and is put right moves the wall alone, and calls from now on count.
+            self.flipped_at = self.flipped_at.map(|flip| saturating_add(flip, by).min(at));
         }
         let baking = self.baking().map(|(number, _)| number).filter(|_| by.is_positive());
         if let Some(bake) = baking.and_then(|number| self.phase_mut(number).bake.as_mut()) {
@@ -214,17 +215,16 @@ impl Rollout {
     /// A change window that was found by a clock that was wrong, is wrong now, or was set meanwhile is looked for again.
     fn find_window_anew(&mut self) {
         let seq = self.seq;
-        let is_free = self.rollback.is_none() && self.revert.is_none();
         let current = self.current().and_then(|number| self.phase(number));
-        let asks = is_free
-            && current
-                .is_some_and(|(_, state)| state.stage == Stage::Gated && state.window.is_some());
+        let was_found = current.is_some_and(|(_, state)| state.window.is_some());
         // Of every phase: one behind that was rolled back may have become the current one. The window of an enabling that has
         // begun says whether its write may still be made.
         for state in self.phases.iter_mut().filter(|state| state.stage <= Stage::Gated) {
             state.window = None;
         }
-        if asks {
+        // An answer that is on its way is by the clock as it was, too, so it is not waited for.
+        let seeks = matches!(self.slot_use(), Some(SlotUse::FindWindow(_)));
+        if seeks && (was_found || self.slot.is_under_way()) {
             self.slot = Slot::asked_by(seq);
         }
     }

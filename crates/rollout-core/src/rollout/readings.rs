@@ -371,9 +371,10 @@ impl Rollout {
             Verdict::Pass | Verdict::NoData | Verdict::Error => None,
         };
         bound?;
-        // The deployment's own metrics are of whole minutes.
+        // The deployment's own metrics are of whole minutes, and the last one is still filling.
+        let minutes = calls.over.as_mins().saturating_sub(1);
         let whole = match source {
-            Source::AppMetrics(_) => calls.over.saturating_sub(METRICS_COARSE),
+            Source::AppMetrics(_) => SignedDuration::from_mins(minutes),
             Source::Executions(_)
             | Source::Function(_)
             | Source::Http(_)
@@ -418,6 +419,3 @@ fn clip(value: String) -> String {
     let cut = (0..=Plan::VALUE_BYTES_MAX).rev().find(|at| value.is_char_boundary(*at)).unwrap_or(0);
     format!("{}… ({} bytes)", &value[..cut], value.len())
 }
-
-/// By how much the span of what counts whole minutes may be shorter than it is said to be.
-const METRICS_COARSE: SignedDuration = SignedDuration::from_mins(2);

@@ -456,6 +456,34 @@ fn too_few_calls_since_the_flip_are_no_breach_before_their_time() {
 }
 
 #[test]
+fn too_few_calls_in_some_of_the_minutes_of_metrics_are_no_breach() {
+    let too_few = |comparison| Some(Bound { comparison, limit: Limit::Number(10.0) });
+    let mut parts = single();
+    counts_calls(&mut parts);
+    let Some(Source::Executions(calls)) = parts.sources.remove("health") else { panic!("none") };
+    let calls = Calls { over: minutes(5), ..calls };
+    parts.sources.insert("health".into(), Source::AppMetrics(calls));
+    parts.criteria[0].unit = Unit::Count;
+    parts.criteria[0].target = too_few(Comparison::GreaterOrEqual);
+    parts.criteria[0].alert = too_few(Comparison::Less);
+    let mut world = World::new(Plan::try_new(parts).unwrap());
+    world.errors = Measured::Number(12.0);
+    world.until("on", |rollout| rollout.phases()[0].stage == Stage::Verifying);
+    // Three of the four minutes that count: as many in each as before.
+    world.errors = Measured::Number(9.0);
+    let look = |world: &mut World, by| {
+        world.now += by;
+        world.input(Input::Stirred).unwrap();
+        let pending = world.rollout.pending().remove(0);
+        world.perform(&pending);
+        world.count(|kind| matches!(kind, EventKind::RollbackStarted { .. }))
+    };
+    assert_eq!(look(&mut world, minutes(0)), 0, "nothing is told yet");
+    assert_eq!(look(&mut world, minutes(5) - minutes(1) / 2), 0, "there is a minute to come");
+    assert_eq!(look(&mut world, minutes(1)), 1, "and here all four are told");
+}
+
+#[test]
 fn a_call_counts_when_it_ended_however_long_it_ran() {
     let mut world = watched(counts_calls);
     let flipped = world.now;
@@ -476,6 +504,19 @@ fn a_clock_that_is_set_forward_brings_no_calls_from_before_the_flip() {
     world.input(Input::ClockJumped { by }).unwrap();
     world.pass(minutes(1));
     assert_eq!(counts_from(&mut world), flipped + by);
+}
+
+#[test]
+fn a_clock_that_was_set_back_and_is_put_right_hides_no_call() {
+    let mut world = watched(counts_an_hour);
+    // The engine's time follows neither: it waits for the wall clock, and is there already when that is put right.
+    world.input(Input::ClockJumped { by: -hours(3) }).unwrap();
+    world.order(Command::Resume).unwrap();
+    world.pass(minutes(10));
+    let put_right = world.now;
+    world.input(Input::ClockJumped { by: hours(3) }).unwrap();
+    world.pass(hours(1));
+    assert!(counts_from(&mut world) <= put_right, "an hour of calls, and any breach in it");
 }
 
 #[test]

@@ -278,6 +278,26 @@ fn a_change_window_is_found_anew_when_the_clock_jumps() {
 }
 
 #[test]
+fn a_window_that_is_being_found_when_the_clock_jumps_is_found_by_the_new_clock() {
+    let mut parts = single();
+    let window = ChangeWindow { cron: "0 9 * * *".into(), lasts: hours(2), zone: "UTC".into() };
+    parts.phases[0].change_window = Some(window);
+    let mut world = World::new(Plan::try_new(parts).unwrap());
+    world.until("gated", |rollout| rollout.phases()[0].stage == Stage::Gated);
+    let asked = world.rollout.pending().remove(0);
+    assert!(matches!(asked.effect, crate::Effect::FindChangeWindow { .. }));
+    world.input(Input::ClockJumped { by: -hours(3) }).unwrap();
+    world.perform(&asked);
+    assert_eq!(
+        world.rollout.phases()[0].window,
+        None,
+        "what was found by the old clock is nothing"
+    );
+    world.order(Command::Resume).unwrap();
+    world.until("on", |rollout| rollout.phases()[0].stage == Stage::Baking);
+}
+
+#[test]
 fn a_clock_set_back_three_hours_holds_and_neither_adds_nor_takes_watched_time() {
     let mut world = baking(|_| {});
     world.pass(hours(5));

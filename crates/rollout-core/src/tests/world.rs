@@ -259,11 +259,16 @@ impl World {
                 (None, "errors", _) => self.errors.clone(),
                 (None, ..) => Measured::Number(0.0),
             };
-            let basis = source.ask.calls().map(|calls| Basis {
-                from: source.span.from.max(source.span.to - calls.over),
-                to: source.span.to,
-                samples: None,
-                extent: Extent::Whole,
+            let basis = source.ask.calls().map(|calls| {
+                let (from, to) =
+                    (source.span.from.max(source.span.to - calls.over), source.span.to);
+                // As the adapter: whole minutes, without the one that is still filling.
+                let whole = SignedDuration::from_mins(to.duration_since(from).as_mins() - 1);
+                let to = match &source.ask {
+                    Source::AppMetrics(_) => from + whole.max(SignedDuration::ZERO),
+                    _ => to,
+                };
+                Basis { from, to, samples: None, extent: Extent::Whole }
             });
             Measurement { criterion: metric.criterion.clone(), measured, basis }
         });

@@ -6,7 +6,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rollout_core::{Actor, Command, Input, Order, Rollout, RolloutId};
 use tracing::{info, warn};
 
@@ -153,6 +153,10 @@ impl Engine {
         for input in self.untold(rollout) {
             match decide(&next, input) {
                 Ok(more) => {
+                    let more = match self.is_too_early(&next) {
+                        true => restraint::before_its_start(more),
+                        false => more,
+                    };
                     more.iter().for_each(|event| next.evolve(event));
                     events.extend(more);
                 }
@@ -170,11 +174,13 @@ impl Engine {
         let mut inputs = vec![Input::EngineResumed { last_seen: rollout.last_at() }];
         let Condition::Dark(dark) = &self.condition else { return inputs };
         inputs.extend(dark.owed.get(&rollout.id()).map(Owed::input));
-        if dark.jumped.abs() >= CLOCK_JUMP_MIN {
-            inputs.push(Input::ClockJumped { by: dark.jumped });
+        let grown = self.acknowledged.end(rollout.id()) != Some(rollout.seq());
+        let before = if grown { SignedDuration::ZERO } else { dark.jumped_before };
+        let by = dark.jumped.saturating_add(before);
+        if by.abs() >= CLOCK_JUMP_MIN {
+            inputs.push(Input::ClockJumped { by });
         }
         // A person was told that it is not known whether their request was recorded, and it may have been.
-        let grown = self.acknowledged.end(rollout.id()) != Some(rollout.seq());
         if dark.refused.contains(&rollout.id()) && grown {
             inputs.push(Input::Ordered(look_first()));
         }

@@ -40,6 +40,8 @@ pub(super) struct Dark {
     pub(super) refused: BTreeSet<RolloutId>,
     /// By how much the wall clock jumped meanwhile.
     pub(super) jumped: SignedDuration,
+    /// The same, of the commit whose failure this began with: told where it did not land.
+    pub(super) jumped_before: SignedDuration,
     /// Rollbacks that the journals must be told of.
     pub(super) owed: BTreeMap<RolloutId, Owed>,
     pub(super) try_at: Timestamp,

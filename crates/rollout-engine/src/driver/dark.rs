@@ -37,6 +37,7 @@ impl Engine {
             cause,
             refused: BTreeSet::new(),
             jumped: SignedDuration::ZERO,
+            jumped_before: jump_in(&decisions),
             owed,
             try_at,
             tell_at: now,
@@ -269,4 +270,14 @@ impl Engine {
         let live = self.board.live().filter(|rollout| restraint::needs_a_watch(rollout, now));
         live.map(|rollout| rollout.id()).collect()
     }
+}
+
+/// The jump of the wall clock that these decisions tell of. The start of a rollout tells of an older one.
+fn jump_in(decisions: &[Decided]) -> SignedDuration {
+    let own = decisions.iter().filter(|decided| matches!(decided.answer, Answer::Nobody));
+    let mut jumps = own.flat_map(|decided| &decided.entries).filter_map(|entry| {
+        let EventKind::ClockJumped { by } = &entry.event.kind else { return None };
+        Some(*by)
+    });
+    jumps.next().unwrap_or(SignedDuration::ZERO)
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use jiff::{RoundMode, SignedDuration, Timestamp, TimestampRound, Unit};
 use rollout_core::{
-    ChangeWindow, Command, EventKind, GapCause, HoldReason, Order, Plan, RollbackScope, Rollout,
-    RolloutId, Stage, Status,
+    ChangeWindow, Command, EventKind, GapCause, HoldReason, Order, PhaseNumber, Plan,
+    RollbackScope, Rollout, RolloutId, Stage, Status,
 };
 use tokio::task::JoinHandle;
 
@@ -308,4 +308,80 @@ async fn a_change_window_is_by_the_wall_clock_whatever_another_journal_says() {
     let late = on.duration_since(opens.unwrap());
     assert!(!late.is_negative() && late <= STEP * 2, "{late:?} after it opened");
     beside.bench.close().await;
+}
+
+/// A rollout at the gates of its first phase: the change window is open for two hours, and an approval is missing.
+async fn at_its_gates() -> Bench {
+    let (disk, deployment) = (MemoryDisk::new(), Deployment::default());
+    let clock = Arc::new(ManualClock::at(start()));
+    let (handle, running) = open(&disk, &clock, &deployment).await;
+    let mut parts = parts("production", ["ONE", "TWO"]);
+    let hour = start().to_zoned(TimeZone::UTC).hour();
+    let cron = format!("0 {hour} * * *");
+    parts.phases[0].change_window =
+        Some(ChangeWindow { cron, lasts: hours(2), zone: "UTC".into() });
+    parts.phases[0].approvals = 1;
+    let plan = Plan::try_new(parts).unwrap();
+    let new = NewRollout { plan, ..new_rollout("production") };
+    let id = handle.create(new).await.unwrap().rollout().id();
+    let bench = Bench { disk, deployment, clock, handle, running, id };
+    bench.settle().await;
+    assert!(bench.rollout().await.phases()[0].window.is_some());
+    bench
+}
+
+#[tokio::test]
+async fn an_order_right_after_the_clock_was_set_turns_no_flag_on_outside_its_window() {
+    // Back to before the window, and over its end from a time that was ahead already.
+    for (ahead, by) in [(false, -hours(3)), (true, hours(3))] {
+        let bench = at_its_gates().await;
+        if ahead {
+            bench.clock.jump(-hours(24));
+            bench.clock.advance(STEP);
+            bench.settle().await;
+            let order =
+                Order { command: Command::Resume, actor: "ada".into(), reason: "looked".into() };
+            bench.handle.order(bench.id, order).await.unwrap();
+            bench.settle().await;
+            let (opens, _) = bench.rollout().await.phases()[0].window.unwrap();
+            assert!(opens <= bench.handle.status().await.unwrap().now, "open by the wall clock");
+        }
+        bench.clock.jump(by);
+        let command = Command::Approve(PhaseNumber::new(1).unwrap());
+        let order = Order { command, actor: "ada".into(), reason: "looks good".into() };
+        bench.handle.order(bench.id, order).await.unwrap();
+        bench.settle().await;
+        assert_eq!(bench.deployment.writes(), [], "{by:?}");
+        bench.close().await;
+    }
+}
+
+#[tokio::test]
+async fn an_order_to_one_that_ended_under_a_clock_ahead_takes_nothing_from_the_window_of_another() {
+    let mut bench = Bench::baking().await;
+    bench.pass(hours(14)).await;
+    let ended = bench.rollout().await;
+    assert!(ended.status().is_terminal(), "both windows are over");
+    bench.clock.jump(ended.last_at().duration_since(bench.clock.now()) - hours(1));
+    bench.restart(STEP).await;
+    let mut new = new_rollout("staging");
+    (new.url, new.idempotency_key) = ("http://elsewhere".into(), None);
+    new.plan = Plan::try_new(parts("staging", ["THREE", "FOUR"])).unwrap();
+    let other = bench.handle.create(new).await.unwrap().rollout().id();
+    bench.settle().await;
+    let rollout = bench.handle.get(other).await.unwrap();
+    assert_eq!((rollout.phases()[0].stage, rollout.is_held()), (Stage::Baking, false));
+    let began = bench.clock.moment().elapsed;
+    let order = |command| Order { command, actor: "ada".into(), reason: "because".into() };
+    let all = Command::Rollback(RollbackScope::All);
+    bench.handle.order(bench.id, order(all)).await.unwrap();
+    bench.settle().await;
+    bench.handle.order(other, order(Command::Resume)).await.unwrap();
+    while bench.handle.get(other).await.unwrap().phases()[0].stage == Stage::Baking {
+        bench.clock.advance(STEP);
+        bench.settle().await;
+    }
+    let really = bench.clock.moment().elapsed - began;
+    assert!(really >= hours(6), "{really:?}");
+    bench.close().await;
 }

@@ -7,10 +7,10 @@ use std::sync::mpsc::{Receiver, channel};
 use rollout_core::Command;
 
 use super::*;
-use crate::Engine;
 use crate::reopen::{OpenStore, Opening, Refilling};
 use crate::store::memory::MemorySource;
 use crate::store::{Append, Head, IdempotencyRow, Store, StoreError};
+use crate::{Clock, Engine, ManualClock};
 
 /// One phase done, the second one rolled back, all well again.
 async fn beside_a_rolled_back_phase(run: &Run, deployment: &Deployment) {
@@ -339,4 +339,58 @@ async fn a_large_store_is_read_beside_a_loop_that_watches_on() {
     let rolled_back = |rollout: &Rollout| rollout.phases()[1].stage == Stage::RolledBack;
     run.until("the rollback on disk", rolled_back).await;
     run.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_start_does_not_come_early_with_the_way_back() {
+    let (disk, deployment) = (MemoryDisk::new(), Deployment::default());
+    let mut run = Run::begin(&disk, &deployment).await;
+    run.create().await;
+    in_the_second_window(&run).await;
+    run.stop().await.unwrap();
+    // The clock of the next process begins where that of the first one began, so the journal is hours ahead of it.
+    let run = Run::begin(&disk, &deployment).await;
+    let begun = run.handle.status().await.unwrap().now;
+    let mut other = new_rollout("elsewhere");
+    (other.idempotency_key, other.url) = (None, "http://elsewhere".into());
+    other.start_at = Some(start() + SignedDuration::from_hours(4));
+    let other = run.handle.create(other).await.unwrap().rollout().id();
+    disk.fail_commits_from(1, Failure::BeforeDurable, Broken::Opening);
+    run.until_state(StoreState::Failing).await;
+    disk.heal();
+    let well = run.until_state(StoreState::Well).await;
+    assert!(well.duration_since(begun) < SignedDuration::from_hours(3), "before the start");
+    assert_eq!(run.handle.get(other).await.unwrap().status(), Status::Scheduled);
+    run.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_jump_whose_commit_failed_is_told_once_there_is_a_store_again() {
+    // The commit is lost with the first, and found again after the second.
+    for failure in [Failure::Panic, Failure::AfterDurable] {
+        let (disk, deployment) = (MemoryDisk::new(), Deployment::default());
+        let clock = Arc::new(ManualClock::at(start()));
+        let (source, performer) = (Arc::new(disk.source()), Arc::new(deployment.clone()));
+        let shown = Arc::clone(&clock) as Arc<dyn Clock>;
+        let opened = Engine::open_with(Box::new(disk.open()), source, shown, performer).await;
+        let (engine, handle) = opened.unwrap();
+        let running = tokio::spawn(engine.run());
+        let mut run = Run { disk: disk.clone(), deployment, handle, running };
+        run.create().await;
+        run.until("the first window", |rollout| rollout.phases()[0].stage == Stage::Baking).await;
+        // The machine slept, and has lost its disk.
+        disk.fail_commits_from(1, failure, Broken::Opening);
+        clock.jump(SignedDuration::from_mins(50));
+        run.until_state(StoreState::Failing).await;
+        disk.heal();
+        clock.advance(SignedDuration::from_mins(1));
+        run.until_state(StoreState::Well).await;
+        let journal = run.journal().await;
+        let jumps = journal.iter().filter(|entry| {
+            let by = SignedDuration::from_mins(50);
+            entry.event.kind == EventKind::ClockJumped { by }
+        });
+        assert_eq!(jumps.count(), 1, "{failure:?}");
+        run.stop().await.unwrap();
+    }
 }
