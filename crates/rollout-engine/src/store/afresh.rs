@@ -99,14 +99,18 @@ fn over_itself(file: &File) -> io::Result<()> {
     file.sync_all()
 }
 
-fn each_block(file: &File, mut write: impl FnMut(&[u8], u64) -> io::Result<()>) -> io::Result<()> {
+/// Reads a file from its first byte to its last, and hands each block to `visit` with its place.
+pub(super) fn each_block(
+    file: &File,
+    mut visit: impl FnMut(&[u8], u64) -> io::Result<()>,
+) -> io::Result<()> {
     let mut block = vec![0; BLOCK_BYTES];
     let mut at = 0;
     loop {
         match file.read_at(&mut block, at) {
             Ok(0) => return Ok(()),
             Ok(length) => {
-                write(&block[..length], at)?;
+                visit(&block[..length], at)?;
                 at += length as u64;
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::afresh::each_block;
 use super::lock::Lock;
 use super::{StoreError, Tenure};
 
@@ -171,6 +172,23 @@ impl Directory {
                 Err(TryLockError::WouldBlock) => return Err(StoreError::Locked { pid: None }),
                 Err(TryLockError::Error(error)) => return Err(StoreError::io(waiting)(error)),
             }
+        }
+    }
+
+    /// Reads the whole database file, before sled does. What sled cannot read of its log it takes for the end of it, and
+    /// overwrites what lies behind: one error of the disk, gone with the next try, would cost every journal. What was read here
+    /// comes from the cache when sled asks for it.
+    ///
+    /// # Errors
+    /// `RO0205` for what the disk does not give; nothing was changed.
+    pub(super) fn read_database(&self) -> Result<(), StoreError> {
+        let reading = StoreError::io(
+            "read the database file; nothing was changed, and sled would cut it off where it cannot be read",
+        );
+        match File::open(self.path.join("db")) {
+            Ok(file) => each_block(&file, |_, _| Ok(())).map_err(reading),
+            Err(missing) if missing.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(reading(error)),
         }
     }
 
