@@ -202,6 +202,8 @@ impl Directory {
             let Some(name) = unfinished.strip_suffix(UNFINISHED) else { continue };
             let from = self.path.join(&unfinished);
             if is_whole_snapshot(&from).map_err(&settling)? {
+                // It may be whole in the cache alone: the process may have died before sled synced it.
+                File::open(&from).and_then(|file| file.sync_all()).map_err(&settling)?;
                 fs::rename(&from, self.path.join(name)).map_err(&settling)?;
                 repairs.push(Repair::SnapshotNamed { name: name.to_owned() });
             } else {
