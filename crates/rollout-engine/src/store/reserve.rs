@@ -115,19 +115,23 @@ impl SledSource {
         Ok(Box::new(store))
     }
 
-    /// Removes the reserve, so that its room can be written.
+    /// Removes the reserve, so that its room can be written; and what a crash left of a new one, which takes up as much.
     fn spend(&self) -> Result<Spent, StoreError> {
         self.was_needed.store(true, Ordering::Relaxed);
-        let spending = "spend the reserve";
-        match fs::remove_file(self.dir.join(RESERVE_FILE)) {
-            Ok(()) => {}
-            Err(missing) if missing.kind() == io::ErrorKind::NotFound => return Ok(Spent::Before),
-            Err(error) => return Err(StoreError::io(spending)(error)),
+        let spending = StoreError::io("spend the reserve");
+        let mut spent = Spent::Before;
+        for name in [RESERVE_FILE, DRAFT_FILE] {
+            match fs::remove_file(self.dir.join(name)) {
+                Ok(()) => spent = Spent::Now,
+                Err(missing) if missing.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(spending(error)),
+            }
         }
-        // So that the room is free now, not when the file system gets round to it.
-        let synced = File::open(&self.dir).and_then(|dir| dir.sync_all());
-        synced.map_err(StoreError::io(spending))?;
-        Ok(Spent::Now)
+        if spent == Spent::Now {
+            // So that the room is free now, not when the file system gets round to it.
+            File::open(&self.dir).and_then(|dir| dir.sync_all()).map_err(spending)?;
+        }
+        Ok(spent)
     }
 
     fn fill(&self) -> Result<(), StoreError> {
@@ -254,6 +258,10 @@ mod tests {
         assert!(!dir.path().join(DRAFT_FILE).exists());
         assert_eq!(fs::metadata(dir.path().join(RESERVE_FILE)).unwrap().len(), RESERVE_BYTES);
     }
+        // A process that dies while it fills one leaves it, on a disk that is full because of it.
+        fs::write(dir.path().join(DRAFT_FILE), "half a reserve").unwrap();
+        assert_eq!(source.spend().unwrap(), Spent::Now);
+        assert!(!dir.path().join(DRAFT_FILE).exists());
 
     #[test]
     fn a_store_whose_creation_was_cut_short_is_begun_anew_and_a_damaged_one_is_not() {
