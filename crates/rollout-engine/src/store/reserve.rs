@@ -58,8 +58,10 @@ impl SledSource {
     ///
     /// Those of [`SledStore::open`].
     pub fn open_now(&self) -> Result<(SledStore, OpenReport), StoreError> {
-        // Written last, so a store without them was never complete, and nothing in it was ever acknowledged.
-        let was_complete = ["format", "anchor"].iter().any(|name| self.dir.join(name).exists());
+        // Written last, so a store without them was never complete, and nothing in it was ever acknowledged; but for one that
+        // is being exchanged, whose files are elsewhere for a moment.
+        let signs = ["format", "anchor", "exchange", "exchange.moved"];
+        let was_complete = signs.iter().any(|name| self.dir.join(name).exists());
         if SledStore::is_in(&self.dir) {
             self.make_up_for(Known::FromBefore)?;
         }
