@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tracing::warn;
 
-use super::afresh::{discard, has_failed, write_afresh};
+use super::afresh::{has_failed, write_afresh};
 use super::directory::Directory;
 use super::opening::{OnDamage, OpenOptions, OpenReport, Tenure};
 use super::sled::SledStore;
@@ -161,11 +161,13 @@ impl SledSource {
     /// Writes the store's files afresh, where a write to them has failed.
     fn make_up_for(&self, failure: Known) -> Result<(), StoreError> {
         let directory = Directory::claim_for(&self.dir, self.options.tenure)?;
-        if failure == Known::FromBefore && has_failed(&directory) {
+        // Noted also where this process has seen the failure: it may end before the files are written, and not every failure
+        // came back from a commit.
+        if failure == Known::FromHere || has_failed(&directory) {
             directory.suspect();
         }
-        if failure == Known::FromBefore && !directory.is_suspect() {
-            return discard(&directory);
+        if !directory.is_suspect() {
+            return Ok(());
         }
         write_afresh(&directory)?;
         if failure == Known::FromBefore {
@@ -256,14 +258,14 @@ mod tests {
         assert!(found.blocks() * 512 >= RESERVE_BYTES, "really allocated: {}", found.blocks());
         assert_eq!(source.spend().unwrap(), Spent::Now);
         assert_eq!(source.spend().unwrap(), Spent::Before);
-        source.fill().unwrap();
-        assert!(!dir.path().join(DRAFT_FILE).exists());
-        assert_eq!(fs::metadata(dir.path().join(RESERVE_FILE)).unwrap().len(), RESERVE_BYTES);
-    }
         // A process that dies while it fills one leaves it, on a disk that is full because of it.
         fs::write(dir.path().join(DRAFT_FILE), "half a reserve").unwrap();
         assert_eq!(source.spend().unwrap(), Spent::Now);
         assert!(!dir.path().join(DRAFT_FILE).exists());
+        source.fill().unwrap();
+        assert!(!dir.path().join(DRAFT_FILE).exists());
+        assert_eq!(fs::metadata(dir.path().join(RESERVE_FILE)).unwrap().len(), RESERVE_BYTES);
+    }
 
     #[test]
     fn a_store_whose_creation_was_cut_short_is_begun_anew_and_a_damaged_one_is_not() {
@@ -275,6 +277,39 @@ mod tests {
         assert!(dir.path().join("quarantine/unfinished-1/conf").exists());
         fs::write(dir.path().join("conf"), "half of what was to be here").unwrap();
         assert_eq!(source.open_now().unwrap_err().code(), "RO0202");
+    }
+
+    /// All files of the old store are moved away, and none of the new one is in yet: no sign of a store that was complete.
+    #[test]
+    fn a_store_that_is_being_exchanged_is_not_taken_for_one_that_never_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let source = SledSource::new(dir.path(), OpenOptions::default());
+        let marker = "rolloutd store exchange 1\n/nowhere/that/is/used\n";
+        fs::write(dir.path().join("exchange.moved"), marker).unwrap();
+        fs::create_dir(dir.path().join("rebuild")).unwrap();
+        fs::write(dir.path().join("rebuild/conf"), "damaged since").unwrap();
+        fs::write(dir.path().join("rebuild/db"), [7; 100]).unwrap();
+        assert_eq!(source.open_now().unwrap_err().code(), "RO0202");
+        assert_eq!(fs::read(dir.path().join("db")).unwrap(), [7; 100], "moved in, and kept");
+        assert!(!dir.path().join("quarantine").exists());
+    }
+
+    /// Not every failure comes back from a commit, and the process may end before it has written the files.
+    #[test]
+    fn a_failure_is_noted_before_the_files_are_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let source = SledSource::new(dir.path(), OpenOptions::default());
+        drop(source.open_now().unwrap());
+        let is_suspect =
+            || Directory::claim_for(dir.path(), Tenure::OfTheProcess).unwrap().is_suspect();
+        // What stands in the way of a new file.
+        fs::create_dir(dir.path().join("conf.afresh")).unwrap();
+        let panicked = StoreError::Panicked { message: "in the middle of a write".into() };
+        assert_eq!(source.open_again(&panicked).err().map(|error| error.code()), Some("RO0205"));
+        assert!(is_suspect());
+        fs::remove_dir(dir.path().join("conf.afresh")).unwrap();
+        drop(source.open_now().unwrap());
+        assert!(!is_suspect());
     }
 
     #[test]
