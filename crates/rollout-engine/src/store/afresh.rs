@@ -23,6 +23,7 @@ use super::{anchor, ledger};
 /// `RO0205` for the disk, also where the new files cannot be made durable.
 pub(super) fn write_afresh(directory: &Directory) -> Result<(), StoreError> {
     directory.wait_for_database()?;
+    discard(directory)?;
     for name in names(directory)? {
         one(&directory.path().join(&name))
             .map_err(StoreError::io("write the store's files afresh"))?;
@@ -30,15 +31,13 @@ pub(super) fn write_afresh(directory: &Directory) -> Result<(), StoreError> {
     directory.sync()
 }
 
-/// Removes what a power cut left of new files.
+/// Removes what a crash left of new files. Before anything is opened: sled would take half a snapshot of ours for its newest.
 pub(super) fn discard(directory: &Directory) -> Result<(), StoreError> {
-    for name in names(directory)? {
-        let draft = directory.path().join(name).with_added_extension(DRAFT);
-        match fs::remove_file(draft) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(StoreError::io("remove half a file of the store")(error));
-            }
-            Ok(()) | Err(_) => {}
+    let discarding = StoreError::io("remove half a file of the store");
+    for entry in fs::read_dir(directory.path()).map_err(&discarding)? {
+        let draft = entry.map_err(&discarding)?.path();
+        if draft.extension().is_some_and(|extension| extension == DRAFT) {
+            fs::remove_file(draft).map_err(&discarding)?;
         }
     }
     Ok(())
@@ -99,14 +98,18 @@ fn over_itself(file: &File) -> io::Result<()> {
     file.sync_all()
 }
 
-fn each_block(file: &File, mut write: impl FnMut(&[u8], u64) -> io::Result<()>) -> io::Result<()> {
+/// Reads a file from its first byte to its last, and hands each block to `visit` with its place.
+pub(super) fn each_block(
+    file: &File,
+    mut visit: impl FnMut(&[u8], u64) -> io::Result<()>,
+) -> io::Result<()> {
     let mut block = vec![0; BLOCK_BYTES];
     let mut at = 0;
     loop {
         match file.read_at(&mut block, at) {
             Ok(0) => return Ok(()),
             Ok(length) => {
-                write(&block[..length], at)?;
+                visit(&block[..length], at)?;
                 at += length as u64;
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -125,7 +128,7 @@ mod tests {
     use std::os::unix::fs::MetadataExt as _;
 
     use super::*;
-    use crate::store::{OpenOptions, SledStore, Store as _};
+    use crate::store::{OpenOptions, SledStore, Store as _, Survey};
 
     fn files(dir: &Path) -> BTreeMap<String, (u64, u32, Vec<u8>)> {
         let entries = fs::read_dir(dir).unwrap().map(Result::unwrap);
@@ -159,10 +162,28 @@ mod tests {
         }
         assert!(before.len() >= 6, "{:?}", before.keys());
         assert!(!has_failed(&directory));
-        drop(directory);
-        fs::write(dir.path().join("db.afresh"), "half").unwrap();
-        discard(&Directory::claim(dir.path()).unwrap()).unwrap();
-        assert!(!dir.path().join("db.afresh").exists());
-        SledStore::open(dir.path(), OpenOptions::default()).unwrap();
+    }
+
+    /// Whoever opens the store next, be it for a backup: sled takes the last file of this name for its newest snapshot.
+    #[test]
+    fn half_a_new_file_is_gone_before_sled_can_take_it_for_a_snapshot() {
+        let dir = tempfile::tempdir().unwrap();
+        for _ in 0..2 {
+            SledStore::open(dir.path(), OpenOptions::default()).unwrap().0.close().unwrap();
+        }
+        let is_snapshot = |name: &String| name.starts_with("snap.");
+        let snapshot = files(dir.path()).into_keys().find(is_snapshot).unwrap();
+        let halves = [format!("{snapshot}.afresh"), "snap.0.afresh".into(), "db.afresh".into()];
+        for read in [SledStore::examine_in_place, |dir: &Path| {
+            SledStore::open(dir, OpenOptions::default()).map(|(_, report)| {
+                assert_eq!(report.repairs, []);
+                Survey::default()
+            })
+        }] {
+            halves.iter().for_each(|half| fs::write(dir.path().join(half), "half").unwrap());
+            assert!(read(dir.path()).unwrap().findings.is_empty());
+            assert!(halves.iter().all(|half| !dir.path().join(half).exists()));
+            assert!(!dir.path().join("quarantine").exists(), "a sound snapshot was moved aside");
+        }
     }
 }

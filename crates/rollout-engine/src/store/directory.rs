@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::afresh::each_block;
 use super::lock::Lock;
 use super::{StoreError, Tenure};
 
@@ -174,6 +175,23 @@ impl Directory {
         }
     }
 
+    /// Reads the whole database file, before sled does. What sled cannot read of its log it takes for the end of it, and
+    /// overwrites what lies behind: one error of the disk, gone with the next try, would cost every journal. What was read here
+    /// comes from the cache when sled asks for it.
+    ///
+    /// # Errors
+    /// `RO0205` for what the disk does not give; nothing was changed.
+    pub(super) fn read_database(&self) -> Result<(), StoreError> {
+        let reading = StoreError::io(
+            "read the database file; nothing was changed, and sled would cut it off where it cannot be read",
+        );
+        match File::open(self.path.join("db")) {
+            Ok(file) => each_block(&file, |_, _| Ok(())).map_err(reading),
+            Err(missing) if missing.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(reading(error)),
+        }
+    }
+
     /// Sees to snapshots that were being written when the process died. One that is half is removed: with it, sled never
     /// opens again. One that is whole gets its name, durably: sled itself does not wait until the name is on disk before it
     /// overwrites segments that only the snapshot says are not needed, so without this snapshot everything would be lost.
@@ -184,6 +202,8 @@ impl Directory {
             let Some(name) = unfinished.strip_suffix(UNFINISHED) else { continue };
             let from = self.path.join(&unfinished);
             if is_whole_snapshot(&from).map_err(&settling)? {
+                // It may be whole in the cache alone: the process may have died before sled synced it.
+                File::open(&from).and_then(|file| file.sync_all()).map_err(&settling)?;
                 fs::rename(&from, self.path.join(name)).map_err(&settling)?;
                 repairs.push(Repair::SnapshotNamed { name: name.to_owned() });
             } else {

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tracing::warn;
 
-use super::afresh::{discard, has_failed, write_afresh};
+use super::afresh::{has_failed, write_afresh};
 use super::directory::Directory;
 use super::opening::{OnDamage, OpenOptions, OpenReport, Tenure};
 use super::sled::SledStore;
@@ -58,8 +58,10 @@ impl SledSource {
     ///
     /// Those of [`SledStore::open`].
     pub fn open_now(&self) -> Result<(SledStore, OpenReport), StoreError> {
-        // Written last, so a store without them was never complete, and nothing in it was ever acknowledged.
-        let was_complete = ["format", "anchor"].iter().any(|name| self.dir.join(name).exists());
+        // Written last, so a store without them was never complete, and nothing in it was ever acknowledged; but for one that
+        // is being exchanged, whose files are elsewhere for a moment.
+        let signs = ["format", "anchor", "exchange", "exchange.moved"];
+        let was_complete = signs.iter().any(|name| self.dir.join(name).exists());
         if SledStore::is_in(&self.dir) {
             self.make_up_for(Known::FromBefore)?;
         }
@@ -115,19 +117,23 @@ impl SledSource {
         Ok(Box::new(store))
     }
 
-    /// Removes the reserve, so that its room can be written.
+    /// Removes the reserve, so that its room can be written; and what a crash left of a new one, which takes up as much.
     fn spend(&self) -> Result<Spent, StoreError> {
         self.was_needed.store(true, Ordering::Relaxed);
-        let spending = "spend the reserve";
-        match fs::remove_file(self.dir.join(RESERVE_FILE)) {
-            Ok(()) => {}
-            Err(missing) if missing.kind() == io::ErrorKind::NotFound => return Ok(Spent::Before),
-            Err(error) => return Err(StoreError::io(spending)(error)),
+        let spending = StoreError::io("spend the reserve");
+        let mut spent = Spent::Before;
+        for name in [RESERVE_FILE, DRAFT_FILE] {
+            match fs::remove_file(self.dir.join(name)) {
+                Ok(()) => spent = Spent::Now,
+                Err(missing) if missing.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(spending(error)),
+            }
         }
-        // So that the room is free now, not when the file system gets round to it.
-        let synced = File::open(&self.dir).and_then(|dir| dir.sync_all());
-        synced.map_err(StoreError::io(spending))?;
-        Ok(Spent::Now)
+        if spent == Spent::Now {
+            // So that the room is free now, not when the file system gets round to it.
+            File::open(&self.dir).and_then(|dir| dir.sync_all()).map_err(spending)?;
+        }
+        Ok(spent)
     }
 
     fn fill(&self) -> Result<(), StoreError> {
@@ -155,11 +161,13 @@ impl SledSource {
     /// Writes the store's files afresh, where a write to them has failed.
     fn make_up_for(&self, failure: Known) -> Result<(), StoreError> {
         let directory = Directory::claim_for(&self.dir, self.options.tenure)?;
-        if failure == Known::FromBefore && has_failed(&directory) {
+        // Noted also where this process has seen the failure: it may end before the files are written, and not every failure
+        // came back from a commit.
+        if failure == Known::FromHere || has_failed(&directory) {
             directory.suspect();
         }
-        if failure == Known::FromBefore && !directory.is_suspect() {
-            return discard(&directory);
+        if !directory.is_suspect() {
+            return Ok(());
         }
         write_afresh(&directory)?;
         if failure == Known::FromBefore {
@@ -250,6 +258,10 @@ mod tests {
         assert!(found.blocks() * 512 >= RESERVE_BYTES, "really allocated: {}", found.blocks());
         assert_eq!(source.spend().unwrap(), Spent::Now);
         assert_eq!(source.spend().unwrap(), Spent::Before);
+        // A process that dies while it fills one leaves it, on a disk that is full because of it.
+        fs::write(dir.path().join(DRAFT_FILE), "half a reserve").unwrap();
+        assert_eq!(source.spend().unwrap(), Spent::Now);
+        assert!(!dir.path().join(DRAFT_FILE).exists());
         source.fill().unwrap();
         assert!(!dir.path().join(DRAFT_FILE).exists());
         assert_eq!(fs::metadata(dir.path().join(RESERVE_FILE)).unwrap().len(), RESERVE_BYTES);
@@ -265,6 +277,39 @@ mod tests {
         assert!(dir.path().join("quarantine/unfinished-1/conf").exists());
         fs::write(dir.path().join("conf"), "half of what was to be here").unwrap();
         assert_eq!(source.open_now().unwrap_err().code(), "RO0202");
+    }
+
+    /// All files of the old store are moved away, and none of the new one is in yet: no sign of a store that was complete.
+    #[test]
+    fn a_store_that_is_being_exchanged_is_not_taken_for_one_that_never_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let source = SledSource::new(dir.path(), OpenOptions::default());
+        let marker = "rolloutd store exchange 1\n/nowhere/that/is/used\n";
+        fs::write(dir.path().join("exchange.moved"), marker).unwrap();
+        fs::create_dir(dir.path().join("rebuild")).unwrap();
+        fs::write(dir.path().join("rebuild/conf"), "damaged since").unwrap();
+        fs::write(dir.path().join("rebuild/db"), [7; 100]).unwrap();
+        assert_eq!(source.open_now().unwrap_err().code(), "RO0202");
+        assert_eq!(fs::read(dir.path().join("db")).unwrap(), [7; 100], "moved in, and kept");
+        assert!(!dir.path().join("quarantine").exists());
+    }
+
+    /// Not every failure comes back from a commit, and the process may end before it has written the files.
+    #[test]
+    fn a_failure_is_noted_before_the_files_are_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let source = SledSource::new(dir.path(), OpenOptions::default());
+        drop(source.open_now().unwrap());
+        let is_suspect =
+            || Directory::claim_for(dir.path(), Tenure::OfTheProcess).unwrap().is_suspect();
+        // What stands in the way of a new file.
+        fs::create_dir(dir.path().join("conf.afresh")).unwrap();
+        let panicked = StoreError::Panicked { message: "in the middle of a write".into() };
+        assert_eq!(source.open_again(&panicked).err().map(|error| error.code()), Some("RO0205"));
+        assert!(is_suspect());
+        fs::remove_dir(dir.path().join("conf.afresh")).unwrap();
+        drop(source.open_now().unwrap());
+        assert!(!is_suspect());
     }
 
     #[test]

@@ -30,8 +30,8 @@ use super::opening::{OnDamage, OpenOptions, OpenReport, Origin};
 use super::rebuild::Rebuild;
 use super::rows::{self, CommitsV1};
 use super::{
-    Age, Append, Entry, Head, IdempotencyRow, Quarantined, Standing, Store, StoreError, replace,
-    salvage,
+    Age, Append, Entry, Head, IdempotencyRow, Quarantined, Standing, Store, StoreError, afresh,
+    replace, salvage,
 };
 
 /// The journal in one directory, held until it is dropped.
@@ -101,6 +101,7 @@ impl SledStore {
         incarnation_min: u64,
     ) -> Result<(Self, OpenReport), StoreError> {
         let mut repairs: Vec<Repair> = replace::finish(&directory)?.into_iter().collect();
+        afresh::discard(&directory)?;
         repairs.extend(directory.settle_snapshots()?);
         let found = sound(&directory, options.damage, &mut repairs)?;
         if found.witness.is_none() && found.origin == Origin::Reopened {
@@ -290,6 +291,7 @@ fn must_be_there(dir: &Path) -> Result<&Path, StoreError> {
 
 /// Checks everything in `directory`.
 fn survey(directory: &Directory) -> Result<Survey, StoreError> {
+    afresh::discard(directory)?;
     directory.settle_snapshots()?;
     let found = find(directory, Depth::Everything, &mut Vec::new())?;
     let survey = found.survey();

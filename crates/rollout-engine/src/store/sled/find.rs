@@ -81,6 +81,7 @@ fn find_once(directory: &Directory, depth: Depth) -> Result<Found, StoreError> {
     let ledger = ledger::read(directory.path())?;
     catch_unwind(AssertUnwindSafe(|| {
         directory.wait_for_database()?;
+        directory.read_database()?;
         let tables = Tables::open(directory.path())?;
         let mut found = Found::of(tables, directory, witness, ledger)?;
         found.read_heads()?;
@@ -371,5 +372,36 @@ mod tests {
             assert_eq!(report.quarantined.len(), 1, "{table:?}");
             assert!(store.heads().unwrap().is_empty(), "{table:?}");
         }
+    }
+
+    /// sled takes what the disk does not give for the end of its log, and overwrites what lies behind it. Reading the memory
+    /// of a process where there is none is refused like a bad sector.
+    #[test]
+    fn a_database_that_the_disk_does_not_give_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut store, _) = SledStore::open(dir.path(), OpenOptions::default()).unwrap();
+        let (rollout, entries, standing) = (RolloutId::FIRST, vec![vec![1]], Standing::Live);
+        store
+            .commit(&[Append { rollout, after: 0, entries, standing, idempotency: None }])
+            .unwrap();
+        store.close().unwrap();
+        drop(store);
+        let (database, whole) = (dir.path().join("db"), dir.path().join("whole"));
+        fs::rename(&database, &whole).unwrap();
+        std::os::unix::fs::symlink("/proc/self/mem", &database).unwrap();
+        let before = fs::read(&whole).unwrap();
+        for damage in [OnDamage::Refuse, OnDamage::SetAside] {
+            let options = OpenOptions { damage, ..OpenOptions::default() };
+            let refused = SledStore::open(dir.path(), options).unwrap_err();
+            let cause = std::error::Error::source(&refused).map(ToString::to_string);
+            assert_eq!(refused.code(), "RO0205", "{refused}");
+            assert_eq!(cause.as_deref(), Some("Input/output error (os error 5)"));
+        }
+        assert_eq!(SledStore::examine_in_place(dir.path()).unwrap_err().code(), "RO0205");
+        fs::rename(&whole, &database).unwrap();
+        assert_eq!(fs::read(&database).unwrap(), before);
+        let (store, report) = SledStore::open(dir.path(), OpenOptions::default()).unwrap();
+        assert_eq!((report.live, report.repairs), (1, vec![]));
+        assert_eq!(store.journal(rollout, Seq::FIRST).unwrap().len(), 1);
     }
 }
