@@ -14,7 +14,7 @@ use crate::event::{Event, EventKind, HoldReason, RollbackCause};
 use crate::id::{IncidentNumber, PhaseNumber};
 use crate::input::Actor;
 use crate::measurement::{JudgedReading, Purpose};
-use crate::plan::{Phase, Plan};
+use crate::plan::{Phase, Plan, PushPolicy};
 use crate::rollout::{PhaseState, Rollout, Status};
 
 /// A whole chain, told apart.
@@ -242,6 +242,21 @@ impl<'a> Attempt<'a> {
     /// When its window began.
     pub(super) fn bake_at(&self) -> Option<Timestamp> {
         self.chapter.time_of(|kind| matches!(kind, EventKind::BakeStarted { .. }))
+    }
+
+    /// From when on its checkpoints count, and what happened since then: a push of code may have begun the window again.
+    pub(super) fn counted(&self, pushes: PushPolicy) -> Option<(Timestamp, Chapter<'a>)> {
+        let begins = |event: &&Event| {
+            let is_pushed = matches!(event.kind, EventKind::CodePushed { .. });
+            is_pushed && pushes == PushPolicy::Extend
+                || matches!(
+                    event.kind,
+                    EventKind::BakeStarted { .. } | EventKind::WindowRestarted { .. }
+                )
+        };
+        let at = self.chapter.0.iter().rposition(begins)?;
+        let since = self.chapter.0.get(at..)?;
+        Some((since.first()?.at, Chapter(since.to_vec())))
     }
 
     /// When its first rollback began.

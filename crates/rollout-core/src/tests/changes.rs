@@ -1,7 +1,7 @@
 //! What others change while a phase is in its window: flags and code, told with time and name, and each policy.
 
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -11,8 +11,8 @@ use super::fixtures::{flag, hours, minutes, phase, single};
 use super::world::{Link, World};
 use crate::{
     Bound, Calls, Command, Comparison, DriftPolicy, Effect, EventKind, GapCause, HoldReason, Input,
-    Limit, Measured, PendingEffect, Phase, PhaseNumber, Plan, PlanParts, PushPolicy, RollbackScope,
-    Source, Stage, Status, Unit, Written, sentence,
+    Limit, LogOptions, Measured, PendingEffect, Phase, PhaseNumber, Plan, PlanParts, PushPolicy,
+    RollbackScope, Source, Stage, Status, Unit, Written, log, sentence,
 };
 
 /// A world in the bake window of the only phase, after two hours of watching.
@@ -433,6 +433,30 @@ fn counts_an_hour(parts: &mut PlanParts) {
     counts_calls(parts);
     if let Some(Source::Executions(calls)) = parts.sources.get_mut("health") {
         calls.over = hours(1);
+    }
+}
+
+#[test]
+fn the_log_tells_the_checkpoints_of_the_code_that_runs() {
+    for policy in [PushPolicy::Extend, PushPolicy::Rebaseline] {
+        let mut world = watched(|parts| parts.code_push = policy);
+        world.pass(minutes(7));
+        world.pushed_at = Some(world.now);
+        world.until("done", |rollout| rollout.status() == Status::Completed);
+        let judged = world.events(|event| match &event.kind {
+            EventKind::CheckpointJudged { offset, due, .. } if event.at == *due => Some(*offset),
+            _ => None,
+        });
+        assert_eq!(judged.iter().filter(|offset| **offset == hours(1)).count(), 2, "{judged:?}");
+        let page = log(&world.journal, LogOptions::default());
+        let row = |label| page.lines().find(|line| line.starts_with(label)).unwrap().to_string();
+        assert!(!row("| T+6h ").contains("late"), "{}", row("| T+6h "));
+        let last = world.events(|event| match &event.kind {
+            EventKind::CheckpointJudged { offset, .. } if *offset == hours(1) => Some(event.at),
+            _ => None,
+        });
+        let shown = last[1].strftime("%H:%M").to_string();
+        assert!(row("| T+1h ").contains(&shown), "{shown}: {}", row("| T+1h "));
     }
 }
 

@@ -19,15 +19,17 @@ use crate::measurement::{JudgedReading, Purpose};
 use crate::rollout::offset_label;
 
 pub(super) fn write(page: &mut Page, log: &Log<'_>, attempt: &Attempt<'_>) {
-    let Some(started) = attempt.bake_at() else { return };
+    if attempt.bake_at().is_none() {
+        return;
+    }
     let window = attempt.window();
     page.heading(3, "Monitoring Checkpoints");
     match attempt.planned.checkpoints.is_empty() {
         true => page.paragraph("None planned."),
-        false => page.table(&checkpoints(log, attempt, started, &window)),
+        false => page.table(&checkpoints(log, attempt, &window)),
     }
     page.heading(3, "Checks");
-    page.paragraph(&checks(log, attempt, started, &window));
+    page.paragraph(&checks(log, attempt, &window));
     page.heading(3, "Gaps");
     let gaps = gaps(log, &window);
     match gaps.is_empty() {
@@ -45,19 +47,16 @@ struct Settled<'a> {
     looked_back: bool,
 }
 
-fn checkpoints(
-    log: &Log<'_>,
-    attempt: &Attempt<'_>,
-    started: Timestamp,
-    window: &Chapter<'_>,
-) -> Table {
+fn checkpoints(log: &Log<'_>, attempt: &Attempt<'_>, window: &Chapter<'_>) -> Table {
+    let counted = attempt.counted(log.story.plan.code_push);
+    let (started, since) = counted.unwrap_or((Timestamp::MAX, Chapter::default()));
     let criteria = &log.story.plan.criteria;
     let labels: Vec<String> = criteria.iter().map(|criterion| inline(&criterion.label)).collect();
     let heads = ["Checkpoint", "Time"].into_iter().chain(labels.iter().map(String::as_str));
     let mut table = Table::new(heads.chain(["Status"]));
     for offset in &attempt.planned.checkpoints {
         let due = saturating_add(started, *offset);
-        let settled = settled(attempt, window, *offset, due);
+        let settled = settled(attempt, &since, window, *offset, due);
         let reading = settled.as_ref().and_then(|settled| settled.reading);
         let values = criteria.iter().map(|criterion| {
             reading.map(|reading| health::marked(criterion, reading)).unwrap_or_default()
@@ -75,13 +74,14 @@ fn checkpoints(
 /// The verdict of a checkpoint with the reading that settled it; a breach that began the rollback settles what was due.
 fn settled<'a>(
     attempt: &Attempt<'a>,
+    since: &Chapter<'a>,
     window: &Chapter<'a>,
     offset: SignedDuration,
     due: Timestamp,
 ) -> Option<Settled<'a>> {
     let any = reading(|_| true);
     let (mut latest, mut at_breach, mut looked_back) = (None, None, false);
-    for event in &attempt.chapter.0 {
+    for event in &since.0 {
         if let EventKind::ReadingTaken { purpose, .. } = &event.kind {
             looked_back = matches!(purpose, Purpose::Backfill(_));
         }
@@ -158,12 +158,7 @@ fn promoted(kind: &EventKind) -> Option<()> {
     promoted.then_some(())
 }
 
-fn checks(
-    log: &Log<'_>,
-    attempt: &Attempt<'_>,
-    started: Timestamp,
-    window: &Chapter<'_>,
-) -> String {
+fn checks(log: &Log<'_>, attempt: &Attempt<'_>, window: &Chapter<'_>) -> String {
     let any = reading(|_| true);
     let verdicts: Vec<Verdict> = window.all(any).map(|(_, reading)| reading.verdict).collect();
     let count = |verdict| verdicts.iter().filter(|seen| **seen == verdict).count();
@@ -185,7 +180,7 @@ fn checks(
     format!(
         "{readings}: {counts}. Coverage {coverage} of {}. Window from {} {}, {extension}.",
         words(bake.window),
-        log.times.stamp(started),
+        log.times.stamp(bake.started_at),
         window_end(log, attempt, bake.ends_at()),
     )
 }
