@@ -10,7 +10,9 @@
 
 use std::fs::{self, File, OpenOptions as FileOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{
+    FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown,
+};
 use std::path::Path;
 
 use super::StoreError;
@@ -85,9 +87,12 @@ fn one(path: &Path) -> io::Result<()> {
 
 /// Fills a new file. Not with the system's own copy, which may let both files share their blocks.
 fn copy(file: &File, draft: &Path) -> io::Result<File> {
-    let mode = file.metadata()?.permissions().mode();
+    let found = file.metadata()?;
+    let mode = found.permissions().mode();
     let mut copy =
         FileOptions::new().write(true).create(true).truncate(true).mode(mode).open(draft)?;
+    // Started as root, as a person in trouble may do, it must leave the daemon's user its store. Nobody else can give files away.
+    drop(fchown(&copy, Some(found.uid()), Some(found.gid())));
     each_block(file, |block, _| copy.write_all(block))?;
     Ok(copy)
 }
@@ -125,7 +130,6 @@ const BLOCK_BYTES: usize = 256 << 10;
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
-    use std::os::unix::fs::MetadataExt as _;
 
     use super::*;
     use crate::store::{OpenOptions, SledStore, Store as _, Survey};
@@ -162,6 +166,21 @@ mod tests {
         }
         assert!(before.len() >= 6, "{:?}", before.keys());
         assert!(!has_failed(&directory));
+    }
+
+    #[test]
+    fn what_root_writes_afresh_still_belongs_to_the_daemons_user() {
+        let dir = tempfile::tempdir().unwrap();
+        SledStore::open(dir.path(), OpenOptions::default()).unwrap().0.close().unwrap();
+        let database = dir.path().join(DATABASE);
+        // Only root can give a file away; anybody else keeps their own.
+        let is_root = std::os::unix::fs::chown(&database, Some(65_534), Some(65_534)).is_ok();
+        let before = fs::metadata(&database).unwrap();
+        assert_eq!(is_root, before.uid() == 65_534);
+        write_afresh(&Directory::claim(dir.path()).unwrap()).unwrap();
+        let after = fs::metadata(&database).unwrap();
+        assert_ne!(before.ino(), after.ino());
+        assert_eq!((before.uid(), before.gid()), (after.uid(), after.gid()));
     }
 
     /// Whoever opens the store next, be it for a backup: sled takes the last file of this name for its newest snapshot.
