@@ -17,6 +17,7 @@ use std::path::Path;
 
 use super::StoreError;
 use super::directory::Directory;
+use super::error::is_lack_of_room;
 use super::{anchor, ledger};
 
 /// Writes every file of the store in `directory` afresh.
@@ -74,7 +75,7 @@ fn one(path: &Path) -> io::Result<()> {
             let placed = copy.sync_all().and_then(|()| fs::rename(&draft, path));
             placed.inspect_err(|_| drop(fs::remove_file(&draft)))
         }
-        Err(full) if full.kind() == io::ErrorKind::StorageFull => {
+        Err(full) if is_lack_of_room(&full) => {
             fs::remove_file(&draft).ok();
             over_itself(&file)
         }
