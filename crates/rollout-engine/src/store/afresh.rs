@@ -34,7 +34,8 @@ pub(super) fn write_afresh(directory: &Directory) -> Result<(), StoreError> {
     directory.sync()
 }
 
-/// Removes what a crash left of new files. Before anything is opened: sled would take half a snapshot of ours for its newest.
+/// Removes what a crash left of new files. Before anything is opened: sled would take half a snapshot of ours for its
+/// newest.
 pub(super) fn discard(directory: &Directory) -> Result<(), StoreError> {
     let discarding = StoreError::io("remove half a file of the store");
     for entry in fs::read_dir(directory.path()).map_err(&discarding)? {
@@ -92,7 +93,8 @@ fn copy(file: &File, draft: &Path) -> io::Result<File> {
     let mode = found.permissions().mode();
     let mut copy =
         FileOptions::new().write(true).create(true).truncate(true).mode(mode).open(draft)?;
-    // Started as root, as a person in trouble may do, it must leave the daemon's user its store. Nobody else can give files away.
+    // Started as root, as a person in trouble may do, it must leave the daemon's user its store. Nobody else can give
+    // files away.
     drop(fchown(&copy, Some(found.uid()), Some(found.gid())));
     each_block(file, |block, _| copy.write_all(block))?;
     Ok(copy)
