@@ -358,6 +358,8 @@ fn a_whole_snapshot_without_its_name_is_all_that_is_left_and_is_used() {
     let name = contents(dir.path()).into_keys().find(|name| name.starts_with("snap.")).unwrap();
     let snapshot = dir.path().join(&name);
     fs::rename(&snapshot, dir.path().join(format!("{name}.generating"))).unwrap();
+    // Nor is half a copy of ours to be taken for it.
+    fs::write(dir.path().join(format!("{name}.afresh")), b"half").unwrap();
     let (store, report) = open(dir.path()).unwrap();
     assert_eq!(report.repairs, [Repair::SnapshotNamed { name }]);
     for (at, end) in ends.iter().enumerate() {

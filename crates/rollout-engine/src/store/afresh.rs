@@ -10,11 +10,14 @@
 
 use std::fs::{self, File, OpenOptions as FileOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{
+    FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown,
+};
 use std::path::Path;
 
 use super::StoreError;
 use super::directory::Directory;
+use super::error::is_lack_of_room;
 use super::{anchor, ledger};
 
 /// Writes every file of the store in `directory` afresh.
@@ -31,7 +34,8 @@ pub(super) fn write_afresh(directory: &Directory) -> Result<(), StoreError> {
     directory.sync()
 }
 
-/// Removes what a crash left of new files. Before anything is opened: sled would take half a snapshot of ours for its newest.
+/// Removes what a crash left of new files. Before anything is opened: sled would take half a snapshot of ours for its
+/// newest.
 pub(super) fn discard(directory: &Directory) -> Result<(), StoreError> {
     let discarding = StoreError::io("remove half a file of the store");
     for entry in fs::read_dir(directory.path()).map_err(&discarding)? {
@@ -72,7 +76,7 @@ fn one(path: &Path) -> io::Result<()> {
             let placed = copy.sync_all().and_then(|()| fs::rename(&draft, path));
             placed.inspect_err(|_| drop(fs::remove_file(&draft)))
         }
-        Err(full) if full.kind() == io::ErrorKind::StorageFull => {
+        Err(full) if is_lack_of_room(&full) => {
             fs::remove_file(&draft).ok();
             over_itself(&file)
         }
@@ -85,9 +89,13 @@ fn one(path: &Path) -> io::Result<()> {
 
 /// Fills a new file. Not with the system's own copy, which may let both files share their blocks.
 fn copy(file: &File, draft: &Path) -> io::Result<File> {
-    let mode = file.metadata()?.permissions().mode();
+    let found = file.metadata()?;
+    let mode = found.permissions().mode();
     let mut copy =
         FileOptions::new().write(true).create(true).truncate(true).mode(mode).open(draft)?;
+    // Started as root, as a person in trouble may do, it must leave the daemon's user its store. Nobody else can give
+    // files away.
+    drop(fchown(&copy, Some(found.uid()), Some(found.gid())));
     each_block(file, |block, _| copy.write_all(block))?;
     Ok(copy)
 }
@@ -125,7 +133,6 @@ const BLOCK_BYTES: usize = 256 << 10;
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
-    use std::os::unix::fs::MetadataExt as _;
 
     use super::*;
     use crate::store::{OpenOptions, SledStore, Store as _, Survey};
@@ -162,6 +169,21 @@ mod tests {
         }
         assert!(before.len() >= 6, "{:?}", before.keys());
         assert!(!has_failed(&directory));
+    }
+
+    #[test]
+    fn what_root_writes_afresh_still_belongs_to_the_daemons_user() {
+        let dir = tempfile::tempdir().unwrap();
+        SledStore::open(dir.path(), OpenOptions::default()).unwrap().0.close().unwrap();
+        let database = dir.path().join(DATABASE);
+        // Only root can give a file away; anybody else keeps their own.
+        let is_root = std::os::unix::fs::chown(&database, Some(65_534), Some(65_534)).is_ok();
+        let before = fs::metadata(&database).unwrap();
+        assert_eq!(is_root, before.uid() == 65_534);
+        write_afresh(&Directory::claim(dir.path()).unwrap()).unwrap();
+        let after = fs::metadata(&database).unwrap();
+        assert_ne!(before.ino(), after.ino());
+        assert_eq!((before.uid(), before.gid()), (after.uid(), after.gid()));
     }
 
     /// Whoever opens the store next, be it for a backup: sled takes the last file of this name for its newest snapshot.

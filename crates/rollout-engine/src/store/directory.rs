@@ -175,9 +175,9 @@ impl Directory {
         }
     }
 
-    /// Reads the whole database file, before sled does. What sled cannot read of its log it takes for the end of it, and
-    /// overwrites what lies behind: one error of the disk, gone with the next try, would cost every journal. What was read here
-    /// comes from the cache when sled asks for it.
+    /// Reads the whole database file, before sled does. What sled cannot read of its log it takes for the end of it,
+    /// and overwrites what lies behind: one error of the disk, gone with the next try, would cost every journal. What was
+    /// read here comes from the cache when sled asks for it.
     ///
     /// # Errors
     /// `RO0205` for what the disk does not give; nothing was changed.

@@ -145,9 +145,9 @@ impl StoreError {
         Self::io("wait for the disk")(io::Error::from(io::ErrorKind::TimedOut))
     }
 
-    /// Whether the disk is full.
+    /// Whether the disk is full, or as much of it as this user may have.
     pub fn is_disk_full(&self) -> bool {
-        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull)
+        matches!(self, Self::Io { source, .. } if is_lack_of_room(source))
     }
 
     /// Turns a system error into one that says what was being done; for `map_err`.
@@ -183,6 +183,11 @@ impl StoreError {
     pub(super) fn unreadable(what: impl Into<String>) -> Self {
         Self::Unreadable { what: what.into(), source: None }
     }
+}
+
+/// Whether the system refused a write for want of room. A quota is met like a full disk: removing files helps.
+pub(super) fn is_lack_of_room(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// What does not fit in a journal.
@@ -284,5 +289,8 @@ mod tests {
         assert!(StoreError::KeyTaken { key: "k".to_owned() }.is_refusal());
         let full = StoreError::io("commit")(io::Error::from(io::ErrorKind::StorageFull));
         assert!(!full.is_refusal() && full.is_disk_full());
+        const EDQUOT: i32 = 122;
+        assert!(StoreError::io("commit")(io::Error::from_raw_os_error(EDQUOT)).is_disk_full());
+        assert!(!StoreError::io("commit")(io::Error::from_raw_os_error(5)).is_disk_full());
     }
 }

@@ -58,8 +58,8 @@ impl SledSource {
     ///
     /// Those of [`SledStore::open`].
     pub fn open_now(&self) -> Result<(SledStore, OpenReport), StoreError> {
-        // Written last, so a store without them was never complete, and nothing in it was ever acknowledged; but for one that
-        // is being exchanged, whose files are elsewhere for a moment.
+        // Written last, so a store without them was never complete, and nothing in it was ever acknowledged; but for one
+        // that is being exchanged, whose files are elsewhere for a moment.
         let signs = ["format", "anchor", "exchange", "exchange.moved"];
         let was_complete = signs.iter().any(|name| self.dir.join(name).exists());
         if SledStore::is_in(&self.dir) {
@@ -117,7 +117,8 @@ impl SledSource {
         Ok(Box::new(store))
     }
 
-    /// Removes the reserve, so that its room can be written; and what a crash left of a new one, which takes up as much.
+    /// Removes the reserve, so that its room can be written; and what a crash left of a new one, which takes up as
+    /// much.
     fn spend(&self) -> Result<Spent, StoreError> {
         self.was_needed.store(true, Ordering::Relaxed);
         let spending = StoreError::io("spend the reserve");
@@ -161,8 +162,8 @@ impl SledSource {
     /// Writes the store's files afresh, where a write to them has failed.
     fn make_up_for(&self, failure: Known) -> Result<(), StoreError> {
         let directory = Directory::claim_for(&self.dir, self.options.tenure)?;
-        // Noted also where this process has seen the failure: it may end before the files are written, and not every failure
-        // came back from a commit.
+        // Noted also where this process has seen the failure: it may end before the files are written, and not every
+        // failure came back from a commit.
         if failure == Known::FromHere || has_failed(&directory) {
             directory.suspect();
         }
@@ -279,7 +280,8 @@ mod tests {
         assert_eq!(source.open_now().unwrap_err().code(), "RO0202");
     }
 
-    /// All files of the old store are moved away, and none of the new one is in yet: no sign of a store that was complete.
+    /// All files of the old store are moved away, and none of the new one is in yet: no sign of a store that was
+    /// complete.
     #[test]
     fn a_store_that_is_being_exchanged_is_not_taken_for_one_that_never_was() {
         let dir = tempfile::tempdir().unwrap();

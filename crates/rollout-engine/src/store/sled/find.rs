@@ -374,8 +374,8 @@ mod tests {
         }
     }
 
-    /// sled takes what the disk does not give for the end of its log, and overwrites what lies behind it. Reading the memory
-    /// of a process where there is none is refused like a bad sector.
+    /// sled takes what the disk does not give for the end of its log, and overwrites what lies behind it. Reading the
+    /// memory of a process where there is none is refused like a bad sector.
     #[test]
     fn a_database_that_the_disk_does_not_give_is_left_alone() {
         let dir = tempfile::tempdir().unwrap();
