@@ -18,7 +18,7 @@ use rollout_core::{
 };
 use serde_json::Value as Json;
 
-use crate::calls::{Lack, Told};
+use crate::calls::{Lack, Moment, Told};
 use crate::changes::Changes;
 use crate::convex::Convex;
 use crate::endpoint;
@@ -48,7 +48,8 @@ enum Job {
     Writes,
     Push,
     Ask(Question),
-    Count(SourceQuery),
+    /// With the moment at which the reading began: that is what its span calls now, however long this waits for others.
+    Count(SourceQuery, Moment),
 }
 
 /// One thing that was asked.
@@ -121,7 +122,7 @@ impl<T: Transport> Convex<T> {
     /// Takes one reading.
     pub(crate) async fn observe(&self, key: EffectKey, observation: &Observation) -> Reading {
         let bound = READING_MAX.min(self.transport().timeout().saturating_mul(TIMEOUTS_MAX));
-        let (late, jobs) = (not_in_time(&self.name, bound), jobs_of(observation));
+        let (late, jobs) = (not_in_time(&self.name, bound), jobs_of(observation, self.moment()));
         let wants_variables = jobs.iter().any(|job| matches!(job, Job::Variables));
         let Answered { variables, changes, ends, counted } = self.answered(key, jobs, bound).await;
         let variables = variables.unwrap_or_else(|| match wants_variables {
@@ -186,8 +187,8 @@ impl<T: Transport> Convex<T> {
         match job {
             Job::Writes => Asked::Writes(self.writes(key).await),
             Job::Push => Asked::Push(self.push(key).await),
-            Job::Count(query) => {
-                let told = self.unless_stopped(key, self.count(&query)).await;
+            Job::Count(query, asked) => {
+                let told = self.unless_stopped(key, self.count(&query, asked)).await;
                 Asked::Counted(query.source, told)
             }
             Job::Variables => {
@@ -203,12 +204,12 @@ impl<T: Transport> Convex<T> {
     }
 
     /// Asks a source that counts executions.
-    async fn count(&self, query: &SourceQuery) -> Result<Told, Lack> {
+    async fn count(&self, query: &SourceQuery, asked: Moment) -> Result<Told, Lack> {
         let SourceQuery { ask, span, stay, cursor, metrics, source: _ } = query;
         match ask {
             Source::Executions(calls) => {
-                self.stream.note(query, self.transport().own_elapsed());
-                self.executions(calls, *span, *stay, cursor.as_deref()).await
+                self.stream.note(query, asked.own);
+                self.executions_asked(asked, calls, *span, *stay, cursor.as_deref()).await
             }
             Source::AppMetrics(calls) => {
                 let pointers: Vec<&str> =
@@ -284,7 +285,7 @@ impl<T: Transport> Convex<T> {
 }
 
 /// Everything that one reading has to ask, each thing once. The flags come first, then what is known to end soon.
-fn jobs_of(observation: &Observation) -> Vec<Job> {
+fn jobs_of(observation: &Observation, asked: Moment) -> Vec<Job> {
     let is_variable = |probe: &Probe| matches!(probe.kind, ProbeKind::VariableSet(_));
     let wants_variables =
         !observation.flags.is_empty() || observation.probes.iter().any(is_variable);
@@ -306,7 +307,7 @@ fn jobs_of(observation: &Observation) -> Vec<Job> {
         .into_iter()
         .chain(changes)
         .chain(questions.into_iter().map(Job::Ask))
-        .chain(counted.cloned().map(Job::Count))
+        .chain(counted.map(|query| Job::Count(query.clone(), asked)))
         .collect()
 }
 
@@ -420,7 +421,8 @@ mod tests {
             bindings: BTreeMap::from([("$id".into(), "j5".into())]),
             ..Observation::default()
         };
-        let jobs = jobs_of(&observation);
+        let begun = Moment { passed: Duration::ZERO, own: Duration::ZERO };
+        let jobs = jobs_of(&observation, begun);
         let asked = jobs
             .iter()
             .map(|job| if let Job::Ask(question) = job { question.args.as_str() } else { "list" });

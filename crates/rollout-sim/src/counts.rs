@@ -170,7 +170,9 @@ fn stream_counts_what_happened(moment: &Moment<'_>, book: &Book, claim: &Claim<'
         (_, None) => return fail(NAME, moment, "a share of calls that is none"),
     };
     // Whatever the clocks say: nothing is counted twice, and nothing from before the deployment had the new values.
-    let since = view.asked_flip.1.filter(|_| claim.is_placed(around.clocks));
+    // One that has ended is told of no clock that was set: its last looks are for late writes, and nothing follows from calls.
+    let is_told = view.ended.is_none() || around.clocks == Clocks::Right;
+    let since = view.asked_flip.1.filter(|_| is_told && claim.is_placed(around.clocks));
     let since = since.unwrap_or(Timestamp::MIN);
     let most = book.tally(&counted(since, Timestamp::MIN), around.now);
     let well = told.calls.saturating_sub(told.errors);
@@ -206,6 +208,18 @@ fn stream_counts_what_happened(moment: &Moment<'_>, book: &Book, claim: &Claim<'
         return Ok(());
     }
     let all = tallies(SignedDuration::ZERO);
+    // A server puts what ended at one moment one after the other, so the edge may cut through it.
+    if book.moments(flipped, SPREAD_MAX).chain(book.moments(from, SPREAD_MAX)).next().is_some() {
+        let least = tallies(SPREAD_MAX);
+        let is_within = |most: &Tally| {
+            told.calls <= most.calls
+                && told.errors <= most.errors
+                && least.iter().any(|one| one.calls <= told.calls && one.errors <= told.errors)
+        };
+        if all.iter().any(is_within) {
+            return Ok(());
+        }
+    }
     fail(NAME, moment, format!("told {told:?} since {from}; there were {all:?}"))
 }
 
@@ -343,6 +357,8 @@ fn shows_a_breach(view: &View, around: &Around<'_>) -> Option<Timestamp> {
 const SILENT_MAX: SignedDuration = SignedDuration::from_secs(92);
 /// For so long the answer to a question about the stream may be under way: the server holds it back, or the network does.
 const UNDER_WAY_MAX: SignedDuration = SignedDuration::from_secs(75);
+/// Over so long the emulator's server spreads a thousand calls that end at one moment.
+const SPREAD_MAX: SignedDuration = SignedDuration::from_millis(1);
 const MINUTE: SignedDuration = SignedDuration::from_mins(1);
 /// After a fault, a start or a pause, everything is as usual again by then.
 const SETTLED: SignedDuration = SignedDuration::from_mins(3);

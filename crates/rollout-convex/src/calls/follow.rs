@@ -59,8 +59,8 @@ impl Stream {
     }
 
     /// Tells of the calls in a span as they are known now; asks for nothing.
-    pub(super) fn told(&self, calls: &Calls, span: Span, now: Moment) -> Result<Told, Lack> {
-        self.tail().tell(calls, span, now)
+    pub(super) fn told(&self, calls: &Calls, span: Span, asked: Moment) -> Result<Told, Lack> {
+        self.tail().tell(calls, span, asked)
     }
 
     fn tail(&self) -> MutexGuard<'_, Tail> {
@@ -130,6 +130,18 @@ impl<T: Transport> Convex<T> {
         stay: SignedDuration,
         cursor: Option<&str>,
     ) -> Result<Told, Lack> {
+        self.executions_asked(self.moment(), calls, span, stay, cursor).await
+    }
+
+    /// The same where the question was asked at `asked` and had to wait since, for others to be answered.
+    pub(crate) async fn executions_asked(
+        &self,
+        asked: Moment,
+        calls: &Calls,
+        span: Span,
+        stay: SignedDuration,
+        cursor: Option<&str>,
+    ) -> Result<Told, Lack> {
         let mut heard = self.stream.heard.subscribe();
         let now = self.transport().elapsed();
         self.stream.tail().want(now, stay, cursor);
@@ -146,7 +158,7 @@ impl<T: Transport> Convex<T> {
             let words = "this process does not follow the deployment's executions";
             return Err(Lack::Failed(words.into()));
         }
-        self.stream.tail().tell(calls, span, self.moment())
+        self.stream.tail().tell(calls, span, asked)
     }
 
     /// Tells of the calls in a span from what the deployment still keeps, with one request of its own: for a look before
@@ -173,7 +185,7 @@ impl<T: Transport> Convex<T> {
         };
         let answer = answer.map_err(|error| Lack::Failed(self.why(&error).0))?;
         tail.answered(Cursor::START, &self.without_key(answer), sent, self.moment());
-        tail.tell(calls, span, self.moment())
+        tail.tell(calls, span, sent)
     }
 
     /// Sends one request and gives what came of it to the tail.
@@ -214,7 +226,7 @@ impl<T: Transport> Convex<T> {
         }
     }
 
-    pub(super) fn moment(&self) -> Moment {
+    pub(crate) fn moment(&self) -> Moment {
         Moment { passed: self.transport().elapsed(), own: self.transport().own_elapsed() }
     }
 

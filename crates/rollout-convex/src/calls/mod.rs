@@ -20,4 +20,5 @@ mod told;
 mod tests;
 
 pub(crate) use follow::Stream;
+pub(crate) use tail::Moment;
 pub use told::{Lack, Told};

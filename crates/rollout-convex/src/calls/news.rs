@@ -47,10 +47,19 @@ impl Interests {
         calls: &Calls,
         filter: Filter,
         ran_from: i64,
-        tallies: &Tallies,
         during: Range<Duration>,
     ) {
+        let before = self.0.iter().find(|interest| interest.calls == *calls);
+        let slow_from = before.and_then(|interest| interest.slow_from);
         self.0.retain(|interest| interest.until > during.start && interest.calls != *calls);
+        if self.0.len() < INTERESTS_MAX {
+            let (calls, until) = (calls.clone(), during.end);
+            self.0.push(Interest { calls, filter, ran_from, until, slow_from });
+        }
+    }
+
+    /// Learns from the answer to a question what would be far slower than it.
+    pub(crate) fn learn_latencies(&mut self, calls: &Calls, tallies: &Tallies) {
         let slow_from = match &tallies.total.latencies {
             Latencies::Each(each) if each.len() >= SLOW_CALLS_MIN => {
                 let mut each = each.clone();
@@ -59,10 +68,8 @@ impl Interests {
             }
             Latencies::Each(_) | Latencies::Percentiles(_) | Latencies::Unknown(_) => None,
         };
-        if self.0.len() < INTERESTS_MAX {
-            let (calls, until) = (calls.clone(), during.end);
-            self.0.push(Interest { calls, filter, ran_from, until, slow_from });
-        }
+        let asked = self.0.iter_mut().filter(|interest| interest.calls == *calls);
+        asked.for_each(|interest| interest.slow_from = slow_from);
     }
 
     /// Whether an execution is news that somebody should have at once.

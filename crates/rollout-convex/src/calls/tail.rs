@@ -188,7 +188,7 @@ impl Tail {
             self.seen.begin(self.readable_start(start, answer), end);
             self.say_loss(loss, answer.cursor, oldest_told, is_first);
         }
-        let is_news = !is_first && fresh.iter().any(|one| self.interests.stirs(one));
+        let is_news = fresh.iter().any(|one| self.interests.stirs(one));
         if asked == Cursor::START {
             self.longest = self.longest.max(answer.completions.len());
         }
@@ -249,17 +249,23 @@ impl Tail {
         }
     }
 
-    /// Tells of the calls in a span. [`Tail::want`] was called before.
+    /// Tells of the calls in a span, as asked about at `asked`: where the span ends now, that was then. [`Tail::want`] was
+    /// called before. Whatever can be told, what fails from now on is news.
     ///
     /// # Errors
     ///
     /// [`Lack::Failed`] while the stream does not answer; [`Lack::Missing`] for a time that it does not reach back to.
-    pub(crate) fn tell(&mut self, calls: &Calls, span: Span, now: Moment) -> Result<Told, Lack> {
-        let heard = self.standing_at(now.passed)?;
-        let now_micros = micros(now.own);
+    pub(crate) fn tell(&mut self, calls: &Calls, span: Span, asked: Moment) -> Result<Told, Lack> {
+        let filter = Filter::of(calls);
         if span.end == SpanEnd::Now {
-            self.wall = Some(span.to.as_microsecond().saturating_sub(now_micros));
+            let wall = span.to.as_microsecond().saturating_sub(micros(asked.own));
+            self.wall = Some(wall);
+            let ahead = self.skew.nearest(wall).saturating_sub(wall);
+            let ran_from = span.from.as_microsecond().saturating_add(ahead);
+            let until = self.wanted_until.unwrap_or(asked.passed);
+            self.interests.remember(calls, filter.clone(), ran_from, asked.passed..until);
         }
+        let heard = self.standing_at(asked.passed)?;
         let unknown = "the stream of executions was not followed at that time";
         let wall = self.wall.ok_or_else(|| Lack::Missing(unknown.into()))?;
         let ahead = self.skew.nearest(wall).saturating_sub(wall);
@@ -297,12 +303,8 @@ impl Tail {
             // What was heard last is of before the span.
             return Err(Lack::Failed(reason.clone()));
         }
-        let filter = Filter::of(calls);
         let tallies = self.samples.tallies(&filter, when);
-        if span.end == SpanEnd::Now {
-            let until = self.wanted_until.unwrap_or(now.passed);
-            self.interests.remember(calls, filter, when.ran_from, &tallies, now.passed..until);
-        }
+        self.interests.learn_latencies(calls, &tallies);
         let basis = Basis { from: from.min(to), to, samples: Some(tallies.total.calls), extent };
         let cursor = Some(self.cursor.text());
         Ok(told(tallies, calls.calls_min, basis, cursor))

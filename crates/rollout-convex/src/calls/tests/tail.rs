@@ -369,6 +369,40 @@ fn only_what_was_asked_about_stirs() {
 }
 
 #[test]
+fn what_could_not_be_told_stirs_once_it_is_known() {
+    let mut world = World::new();
+    world.tail.failed("502".into(), Cause::Passing);
+    assert!(matches!(world.ask(0.5, 1.0), Err(Lack::Failed(_))));
+    world.runs(1.5, Ended::Failed);
+    assert_eq!(world.poll(2.0, 2.1), News::Stirring, "the first answer of all");
+    world.tail.failed("502".into(), Cause::Refused);
+    assert!(matches!(world.ask(0.5, 3.0), Err(Lack::Failed(_))));
+    world.poll(3.0, 3.1);
+    world.runs(4.0, Ended::Well);
+    assert_eq!(world.poll(3.1, 4.1), News::Calm);
+    world.runs(5.0, Ended::Failed);
+    assert_eq!(world.poll(4.1, 5.1), News::Stirring);
+}
+
+#[test]
+fn a_question_that_waited_is_about_the_moment_at_which_it_was_asked() {
+    let mut world = World::new();
+    world.run_many(-50.0, 0.0, 200);
+    world.poll(0.0, 0.0);
+    world.runs(0.6, Ended::Failed);
+    world.poll(0.0, 0.6);
+    world.runs(19.0, Ended::Well);
+    world.poll(0.6, 19.0);
+    // Asked at second one, told after the twenty seconds that others took.
+    let told = world.ask(0.55, 1.0).unwrap();
+    assert_eq!(
+        told.measured("/errors", Unit::Count),
+        Measured::Number(1.0),
+        "right after the flip"
+    );
+}
+
+#[test]
 fn a_call_far_slower_than_before_stirs() {
     let mut world = World::new();
     world.run_many(0.0, 40.0, 200);
