@@ -389,12 +389,12 @@ fn a_question_that_waited_is_about_the_moment_at_which_it_was_asked() {
     let mut world = World::new();
     world.run_many(-50.0, 0.0, 200);
     world.poll(0.0, 0.0);
-    world.runs(0.6, Ended::Failed);
-    world.poll(0.0, 0.6);
+    world.runs(0.7, Ended::Failed);
+    world.poll(0.0, 0.7);
     world.runs(19.0, Ended::Well);
-    world.poll(0.6, 19.0);
+    world.poll(0.7, 19.0);
     // Asked at second one, told after the twenty seconds that others took.
-    let told = world.ask(0.55, 1.0).unwrap();
+    let told = world.ask(0.6, 1.0).unwrap();
     assert_eq!(
         told.measured("/errors", Unit::Count),
         Measured::Number(1.0),
