@@ -170,9 +170,7 @@ fn stream_counts_what_happened(moment: &Moment<'_>, book: &Book, claim: &Claim<'
         (_, None) => return fail(NAME, moment, "a share of calls that is none"),
     };
     // Whatever the clocks say: nothing is counted twice, and nothing from before the deployment had the new values.
-    // One that has ended is told of no clock that was set: its last looks are for late writes, and nothing follows from calls.
-    let is_told = view.ended.is_none() || around.clocks == Clocks::Right;
-    let since = view.asked_flip.1.filter(|_| is_told && claim.is_placed(around.clocks));
+    let since = view.asked_flip.1.filter(|_| claim.is_placed(around.clocks));
     let since = since.unwrap_or(Timestamp::MIN);
     let most = book.tally(&counted(since, Timestamp::MIN), around.now);
     let well = told.calls.saturating_sub(told.errors);

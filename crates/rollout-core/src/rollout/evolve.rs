@@ -61,6 +61,7 @@ impl Rollout {
             known: Known::default(),
             cursors: BTreeMap::new(),
             flipped_at: None,
+            guarded_from: None,
             foreign: BTreeMap::new(),
             adopted: BTreeMap::new(),
             revert: None,
@@ -204,7 +205,10 @@ impl Rollout {
         if by.is_positive() {
             // As long ago as before. After a machine's sleep that is too late, which brings no call of other values. Never later
             // than now: a clock that was set back and is put right moves the wall alone, and calls from now on count.
-            self.flipped_at = self.flipped_at.map(|flip| saturating_add(flip, by).min(at));
+            let moved = |since: Timestamp| saturating_add(since, by).min(at);
+            self.flipped_at = self.flipped_at.map(moved);
+            // A deployment sits on a write for as long as it really takes.
+            self.guarded_from = self.guarded_from.map(moved);
         }
         let baking = self.baking().map(|(number, _)| number).filter(|_| by.is_positive());
         if let Some(bake) = baking.and_then(|number| self.phase_mut(number).bake.as_mut()) {
@@ -342,8 +346,8 @@ impl Rollout {
     /// True while a write from before the last rollback may still land, or may have landed unseen: until the flags were read
     /// after the longest time that a deployment sits on one (see `LATE_WRITE_MAX`), however long that takes.
     pub fn guards_restore(&self, now: Timestamp) -> bool {
-        let Some(at) = self.restored_at() else { return false };
-        let landed = saturating_add(at, super::LATE_WRITE_MAX);
+        let Some(from) = self.guarded_from else { return false };
+        let landed = saturating_add(from, super::LATE_WRITE_MAX);
         let unseen = self.watch.flags.as_ref().is_none_or(|(read, _)| *read <= landed);
         now <= saturating_add(landed, super::LATE_WRITE_MAX) || unseen
     }
@@ -502,6 +506,7 @@ impl Rollout {
                 self.slot.stopped = false;
             }
             EventKind::RollbackFinished => {
+                self.guarded_from = Some(at);
                 self.watch.next_at =
                     Some(saturating_add(at, self.plan.cadence.idle().min(super::LATE_WRITE_MAX)));
                 if let Some(done) = self.rollback.take() {

@@ -46,6 +46,8 @@ pub struct Rollout {
     pub(super) cursors: BTreeMap<String, String>,
     /// When this rollout last changed a flag: what ran before says nothing about what runs now.
     pub(super) flipped_at: Option<Timestamp>,
+    /// Since when late writes are looked for: the end of the last rollback, and later by what the wall clock skipped since.
+    pub(super) guarded_from: Option<Timestamp>,
     /// Flags that were found with foreign values, each with its last foreign write as far as it is known. Only for words.
     pub(super) foreign: BTreeMap<FlagName, Option<Written>>,
     /// Foreign values that are taken for right.

@@ -161,11 +161,13 @@ impl Step {
     }
 
     fn clock_jumped(&mut self, by: SignedDuration) {
-        if self.state.status.is_terminal() {
+        let has_ended = self.state.status.is_terminal();
+        // What has ended may still be rolled back, or guarded against a late write.
+        if has_ended && self.state.is_at_rest() {
             return;
         }
         self.emit(EventKind::ClockJumped { by });
-        if by.is_negative() {
+        if by.is_negative() && !has_ended {
             self.hold(HoldReason::ClockJump);
         }
     }

@@ -276,6 +276,22 @@ fn an_abort_does_not_end_the_guard_against_late_writes() {
 }
 
 #[test]
+fn a_clock_that_is_set_forward_does_not_end_the_guard_against_late_writes() {
+    let mut world = baking(|_| {});
+    world.order(Command::Abort).unwrap();
+    world.until("aborted", |rollout| rollout.status() == Status::Aborted);
+    world.pass(minutes(1));
+    world.now += hours(1);
+    world.input(Input::ClockJumped { by: hours(1) }).unwrap();
+    world.pass(minutes(3));
+    world.env.insert(flag("RETRY"), "true".into());
+    world.pass(hours(1));
+    assert_eq!(world.value("RETRY"), Some("false"), "four minutes after the rollback, really");
+    assert_eq!(world.rollout.next_deadline(), None, "and then the watch of an ended rollout ends");
+    assert_eq!(world.input(Input::ClockJumped { by: hours(1) }).unwrap(), []);
+}
+
+#[test]
 fn a_write_that_landed_while_nobody_could_look_is_put_back_however_late() {
     let mut world = baking(|_| {});
     world.order(Command::Abort).unwrap();
