@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 
 use crate::run::{Report, run};
-use crate::script::Script;
 use crate::trace::Detail;
 
 /// Runs rolloutd's engine through simulated faults, crashes and days, and checks its invariants after every step.
@@ -35,9 +34,6 @@ pub struct Args {
     /// Runs the seeds that failed in the past, from `seeds.txt`, before all others.
     #[arg(long)]
     pub regressions: bool,
-    /// Leaves out fresh seeds whose plans read the execution stream or the deployment's metrics.
-    #[arg(long)]
-    pub without_calls: bool,
     /// Goes on after a failure, and tells of each in one line.
     #[arg(long)]
     pub keep_going: bool,
@@ -109,9 +105,7 @@ fn many(args: &Args, out: &mut (impl Write + Send)) -> std::io::Result<u8> {
     let began = Instant::now();
     let mut seeds = if args.regressions { past_failures() } else { Vec::new() };
     let past = seeds.len();
-    let fresh = (0..).map(|count| from.wrapping_add(count));
-    let is_wanted = |seed: &u64| !args.without_calls || !Script::draw(*seed).reads_calls();
-    seeds.extend(fresh.filter(is_wanted).take(usize::try_from(args.seeds).unwrap_or(usize::MAX)));
+    seeds.extend((0..args.seeds).map(|count| from.wrapping_add(count)));
     let (totals, next, stop) = (Totals::default(), AtomicU64::new(0), AtomicBool::new(false));
     let failed: Mutex<Vec<(usize, u64)>> = Mutex::new(Vec::new());
     std::thread::scope(|scope| {

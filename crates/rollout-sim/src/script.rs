@@ -130,11 +130,6 @@ impl Script {
         }
     }
 
-    /// True when plans read the execution stream or the deployment's metrics.
-    pub(crate) fn reads_calls(&self) -> bool {
-        self.deployments.iter().any(|site| site.habits.is_some())
-    }
-
     /// The same with plans that read calls, and people who call. Shorter, because a stream is asked every minute.
     fn with_calls(mut self, calls: &mut Dice) -> Self {
         let reads = Reads::draw(calls);

@@ -16,7 +16,6 @@ fn args(from: u64, seeds: u64, regressions: bool) -> Args {
         seed: None,
         regressions,
         keep_going: false,
-        without_calls: false,
         seconds: None,
     }
 }

@@ -460,17 +460,23 @@ fn the_log_tells_the_checkpoints_of_the_code_that_runs() {
     }
 }
 
-#[test]
-fn too_few_calls_since_the_flip_are_no_breach_before_their_time() {
+/// Fewer than ten calls are a breach. There were twelve until the flag was set.
+fn on_where_ten_calls_are_expected(mut parts: PlanParts) -> World {
     let too_few = |comparison| Some(Bound { comparison, limit: Limit::Number(10.0) });
-    let mut parts = single();
-    counts_calls(&mut parts);
     parts.criteria[0].unit = Unit::Count;
     parts.criteria[0].target = too_few(Comparison::GreaterOrEqual);
     parts.criteria[0].alert = too_few(Comparison::Less);
     let mut world = World::new(Plan::try_new(parts).unwrap());
     world.errors = Measured::Number(12.0);
     world.until("on", |rollout| rollout.phases()[0].stage == Stage::Verifying);
+    world
+}
+
+#[test]
+fn too_few_calls_since_the_flip_are_no_breach_before_their_time() {
+    let mut parts = single();
+    counts_calls(&mut parts);
+    let mut world = on_where_ten_calls_are_expected(parts);
     world.errors = Measured::Number(0.0);
     world.pass(minutes(10));
     assert_eq!(world.count(|kind| matches!(kind, EventKind::RollbackStarted { .. })), 0);
@@ -481,18 +487,12 @@ fn too_few_calls_since_the_flip_are_no_breach_before_their_time() {
 
 #[test]
 fn too_few_calls_in_some_of_the_minutes_of_metrics_are_no_breach() {
-    let too_few = |comparison| Some(Bound { comparison, limit: Limit::Number(10.0) });
     let mut parts = single();
     counts_calls(&mut parts);
     let Some(Source::Executions(calls)) = parts.sources.remove("health") else { panic!("none") };
     let calls = Calls { over: minutes(5), ..calls };
     parts.sources.insert("health".into(), Source::AppMetrics(calls));
-    parts.criteria[0].unit = Unit::Count;
-    parts.criteria[0].target = too_few(Comparison::GreaterOrEqual);
-    parts.criteria[0].alert = too_few(Comparison::Less);
-    let mut world = World::new(Plan::try_new(parts).unwrap());
-    world.errors = Measured::Number(12.0);
-    world.until("on", |rollout| rollout.phases()[0].stage == Stage::Verifying);
+    let mut world = on_where_ten_calls_are_expected(parts);
     // Three of the four minutes that count: as many in each as before.
     world.errors = Measured::Number(9.0);
     let look = |world: &mut World, by| {
