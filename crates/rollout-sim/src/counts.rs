@@ -89,7 +89,7 @@ pub(crate) fn old_calls_roll_nothing_back(moment: &Moment<'_>) -> Check {
     };
     let judged = reading.judged.iter().find(|judged| judged.criterion == criterion.name);
     let Some(judged) = judged else { return Ok(()) };
-    let placed = |claim: &Claim<'_>| claim.is_placed(moment.around.clocks);
+    let placed = |claim: &Claim<'_>| claim.is_placed(moment, book);
     let Some(told) = claim(moment, criterion, calls, judged)?.filter(placed) else { return Ok(()) };
     let Some(told) = told.tally() else { return Ok(()) };
     let ran_from = moment.view.flip_landed.unwrap_or(Timestamp::MIN);
@@ -140,10 +140,13 @@ fn claims_are_allowed(moment: &Moment<'_>, claim: &Claim<'_>) -> Check {
 }
 
 impl Claim<'_> {
-    /// False where it is said of a part whose times may be wrong: right after a start, with a clock that is wrong as
-    /// well, it is not known which clock is ahead by how much.
-    fn is_placed(&self, clocks: Clocks) -> bool {
-        clocks == Clocks::Right || self.basis.extent == Extent::Whole
+    /// False where its times may be wrong: with a clock that is wrong as well, what is said of a part has no exact ones, and
+    /// until a call has ended since a process was first told of some, it is not known by how much the clocks differ.
+    fn is_placed(&self, moment: &Moment<'_>, book: &Book) -> bool {
+        let has_learnt = moment.view.told_from.zip(book.last_call());
+        moment.around.clocks == Clocks::Right
+            || self.basis.extent == Extent::Whole
+                && has_learnt.is_some_and(|(told, last)| last > told)
     }
 
     /// The calls that it says there were, if they are a whole number.
@@ -170,7 +173,7 @@ fn stream_counts_what_happened(moment: &Moment<'_>, book: &Book, claim: &Claim<'
         (_, None) => return fail(NAME, moment, "a share of calls that is none"),
     };
     // Whatever the clocks say: nothing is counted twice, and nothing from before the deployment had the new values.
-    let since = view.asked_flip.1.filter(|_| claim.is_placed(around.clocks));
+    let since = view.asked_flip.1.filter(|_| claim.is_placed(moment, book));
     let since = since.unwrap_or(Timestamp::MIN);
     let most = book.tally(&counted(since, Timestamp::MIN), around.now);
     let well = told.calls.saturating_sub(told.errors);

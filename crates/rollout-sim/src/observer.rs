@@ -254,6 +254,7 @@ impl Observer {
             view.wrote_at_uptime = uptime;
             // A process follows a stream from its first question on.
             view.asked_since_flip = false;
+            view.told_from = None;
         }
     }
 
@@ -315,6 +316,7 @@ impl Observer {
         let shown = self.shown.get(&key).map(Vec::as_slice).unwrap_or_default();
         let own_writes = &self.own_writes;
         let around = self.around(&view.plan.deployment);
+        let now = around.now;
         let others = &self.views;
         let moment = Moment { view, others, event, before, after, shown, own_writes, around };
         let check = event_checks(&moment);
@@ -326,6 +328,11 @@ impl Observer {
         self.jumped &= !matches!(event.kind, EventKind::ClockJumped { .. });
         view.follow(event, payload.to_vec());
         view.wrote_at_uptime = uptime;
+        if let EventKind::ReadingTaken { reading, .. } = &event.kind
+            && !reading.cursors.is_empty()
+        {
+            view.told_from.get_or_insert(now);
+        }
         let knows_of_writes = matches!(
             event.kind,
             EventKind::FlagsSet { .. }

@@ -60,6 +60,8 @@ pub(crate) struct View {
     pub(crate) asked_flip: (Option<Timestamp>, Option<Timestamp>),
     /// A reading with health sources has been taken since.
     pub(crate) asked_since_flip: bool,
+    /// When the stream told this process something for the first time.
+    pub(crate) told_from: Option<Timestamp>,
     /// Criteria for which the last reading said that it has no number.
     pub(crate) unknown: BTreeSet<String>,
     pub(crate) well_since_rollback: bool,
@@ -182,6 +184,7 @@ impl View {
             flip_landed: None,
             asked_flip: (None, None),
             asked_since_flip: false,
+            told_from: None,
             unknown: BTreeSet::new(),
             well_since_rollback: true,
             smokes_started: 0,
