@@ -260,15 +260,14 @@ impl Tail {
         if span.end == SpanEnd::Now {
             let wall = span.to.as_microsecond().saturating_sub(micros(asked.own));
             self.wall = Some(wall);
-            let ahead = self.skew.nearest(wall).saturating_sub(wall);
-            let ran_from = span.from.as_microsecond().saturating_add(ahead);
+            let ran_from = span.from.as_microsecond().saturating_add(self.ahead_of(wall));
             let until = self.wanted_until.unwrap_or(asked.passed);
             self.interests.remember(calls, filter.clone(), ran_from, asked.passed..until);
         }
         let heard = self.standing_at(asked.passed)?;
         let unknown = "the stream of executions was not followed at that time";
         let wall = self.wall.ok_or_else(|| Lack::Missing(unknown.into()))?;
-        let ahead = self.skew.nearest(wall).saturating_sub(wall);
+        let ahead = self.ahead_of(wall);
         let looked_from = span.from.max(span.to.saturating_sub(calls.over).unwrap_or(span.from));
         let theirs = |at: Timestamp| at.as_microsecond().saturating_add(ahead);
         let ours =
@@ -308,6 +307,11 @@ impl Tail {
         let basis = Basis { from: from.min(to), to, samples: Some(tallies.total.calls), extent };
         let cursor = Some(self.cursor.text());
         Ok(told(tallies, calls.calls_min, basis, cursor))
+    }
+
+    /// How far the deployment's clock is ahead of our wall clock, as far as is known.
+    fn ahead_of(&self, wall: i64) -> i64 {
+        self.skew.nearest(wall).saturating_sub(wall)
     }
 
     /// When the last answer came, if the stream can be relied on at `now`.

@@ -359,7 +359,8 @@ impl Rollout {
         self.restored_at().is_none_or(|at| now <= saturating_add(at, span))
     }
 
-    /// When the safe values of the last rollback were read back.
+    /// When the safe values of the last rollback were read back. A clock that was set since does not move it as it moves
+    /// `guarded_from`: an echo that ends early errs towards flags off.
     fn restored_at(&self) -> Option<Timestamp> {
         self.incidents.iter().filter_map(|incident| incident.restored_at).max()
     }
